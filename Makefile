@@ -16,9 +16,11 @@ BIN := $(VENV)/bin
 # Run by this Python also where colcon belongs to the system.
 COLCON := $(BIN)/python -c "import sys; from colcon_core.command import main; sys.exit(main())"
 export PYTHONUNBUFFERED := 1
+# The model server that tests of the backend "remote" start; empty without make setup-all.
+export ADCP_MLSERVER_PYTHON ?= $(wildcard $(abspath $(VENV))/mlserver/bin/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train demo test oldest lint format campaign benchmark benchmark-hot-path colcon-test sbom clean
+.PHONY: help setup setup-train setup-all demo test oldest lint format schemas campaign benchmark benchmark-hot-path colcon-test docs sbom clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
@@ -30,6 +32,9 @@ setup: ## Create the virtual environment and build the package (a no-op when not
 
 setup-train: setup ## Add torch for the passes that train, and LiteRT (PIP_ARGS= for another index, such as one of CPU builds)
 	@$(BIN)/python -m pip install -qq -c dev/constraints.txt -r dev/requirements-train.txt $(PIP_ARGS)
+
+setup-all: setup ## Add every CPU runtime and what makes its files, and a model server in an environment beside it (PIP_ARGS=)
+	@$(BIN)/python -m dev.setup_all --venv "$(VENV)" -- $(PIP_ARGS)
 
 demo: setup ## Run all steps on the built-in road camera, report in OUT=; BAG= replays a recorded drive instead; MODELS=
 	@$(BIN)/python -m ad_road_simulation.demo \
@@ -45,7 +50,7 @@ oldest: setup ## Run the quick tests with the oldest versions that setup.py allo
 	"$(VENV)/oldest/bin/python" -m pip install -qq --only-binary :all: -r dev/constraints-oldest.txt "scipy>=1.15" $(PIP_ARGS) \
 	&& old=$$("$(VENV)/oldest/bin/python" -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
 	&& PYTHONPATH="$$old$${PYTHONPATH:+:$$PYTHONPATH}" $(BIN)/python -m pytest -q -m "not ros and not shared and not slow" \
-		--deselect test/report/test_report_schema.py::test_the_documentation_is_current $(OLDEST_TESTS) $(PYTEST_ARGS)
+		--deselect test/report/test_result_documents.py::test_schema_and_page_are_current $(OLDEST_TESTS) $(PYTEST_ARGS)
 
 lint: setup ## Check style, docstrings, types, XML and copyright headers
 	@$(BIN)/python dev/lint.py
@@ -53,11 +58,14 @@ lint: setup ## Check style, docstrings, types, XML and copyright headers
 format: setup ## Format the code
 	@$(BIN)/python -m ruff check --fix . ; $(BIN)/python -m ruff format .
 
+schemas: setup ## Write the JSON schemas of all result documents, and their pages, into docs/reference/schemas
+	@$(BIN)/python -m ad_compressed_perception.report.schema_docs docs/reference/schemas ad_road_simulation.demo.schema_pages benchmark.schema_pages
+
 campaign: setup ## Fuzz and fault campaign of CAMPAIGN_MINUTES= (30): prints its SEED=, keeps failing inputs in OUT=
 	@$(BIN)/python -m dev.campaign --minutes "$(CAMPAIGN_MINUTES)" $(if $(SEED),--seed "$(SEED)") \
 		$(if $(filter-out file,$(origin OUT)),--out "$(OUT)")
 
-benchmark: benchmark-hot-path ## Measure the figures of docs/measurements.md, after those of the hot path
+benchmark: benchmark-hot-path ## Measure the figures of docs/measurements/index.md, after those of the hot path
 	@$(BIN)/python benchmark/run.py
 
 benchmark-hot-path: setup ## Measure the time of a frame through the nodes: HOT_PATH_ARGS=--quick takes a minute
@@ -69,6 +77,13 @@ colcon-test: setup ## Run the tests as colcon runs them
 		--event-handlers console_direct+ --return-code-on-test-failure \
 		$(if $(PYTEST_ARGS),--pytest-args $(PYTEST_ARGS))
 	@$(COLCON) --log-base "$(WORKSPACE)/log" test-result --test-result-base "$(WORKSPACE)/build" --verbose
+
+docs: setup ## Build the documentation as HTML in build/docs; warnings are errors
+	@$(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+		|| { echo "skipped: Sphinx needs Python 3.11 or newer"; exit 0; }; \
+	$(BIN)/python -m pip install -qq -c dev/constraints.txt -r dev/requirements-docs.txt $(PIP_ARGS) \
+	&& $(BIN)/python -m sphinx -W --keep-going -q -d "$(WORKSPACE)/build/doctrees" docs "$(WORKSPACE)/build/docs" \
+	&& echo "$(WORKSPACE)/build/docs/index.html"
 
 sbom: setup ## Write sbom.cdx.json, the CycloneDX bill of what the package needs to run (EXTRAS=openvino adds an extra's)
 	@test -x "$(VENV)/sbom/bin/cyclonedx-py" || { $(BIN)/python -m venv "$(VENV)/sbom" && \

@@ -14,6 +14,7 @@ NODES = (
     "segmentation_node",
     "planning_node",
     "classification_node",
+    "multi_task_node",
     "latency_monitor_node",
     "compose",
     "bag_player",
@@ -55,7 +56,10 @@ setup(
     maintainer_email="maintainers@ad-compressed-perception.invalid",
     license="Apache-2.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*", SIMULATION, f"{SIMULATION}.*"]),
-    package_data={PACKAGE: ["py.typed", "core/*.json"], SIMULATION: ["py.typed"]},
+    package_data={
+        PACKAGE: ["py.typed", "*.pyi", "core/*.json", "targets/rules/*.yaml"],
+        SIMULATION: ["py.typed"],
+    },
     data_files=data_files(),
     zip_safe=False,
     python_requires=">=3.10",
@@ -83,11 +87,24 @@ setup(
         "typer>=0.12.5,<0.26",
     ],
     extras_require={
+        # Of make docs.
+        "docs": ['myst-parser>=5; python_version >= "3.11"', 'sphinx>=9; python_version >= "3.11"'],
+        "executorch": ["executorch>=1.5", "torchao>=0.18", "torch>=2.13"],
         "gpu": ["onnxruntime-gpu>=1.20"],
         "litert": ["ai-edge-litert>=2.1"],
+        "litert-export": [
+            "ai-edge-litert>=2.1",
+            "ai-edge-quantizer>=0.10",
+            "flatbuffers",
+            "litert-torch>=0.10",
+            "torch>=2.13",
+        ],
         "openvino": ["openvino>=2025.0"],
         "pytorch": ["onnxscript>=0.5", "torch>=2.6"],
+        "qnn": ['onnxruntime-qnn>=2; python_version >= "3.11"'],
+        "remote": ["grpcio>=1.60", "tritonclient[grpc]>=2.50"],
         "signature": ["cryptography>=41"],
+        "tensorrt": ["cuda-python>=12.6", "tensorrt>=10"],
         "test": TEST_REQUIREMENTS,
         "train": ["safetensors>=0.4", "torch>=2.6", "torch-pruning>=1.6"],
         # FFmpeg 8: older ones return images of H.265 made of others where packets are lost.
@@ -109,6 +126,7 @@ setup(
             *(f"{node} = {SIMULATION}.nodes.{node}:main" for node in SIMULATION_NODES),
         ],
         # This package's own plug-ins are in the tables PLUGINS of their rooms.
+        f"{PACKAGE}.backends": [f"fault_injection = {SIMULATION}.faults.backend:FaultInjectionBackend"],
         f"{PACKAGE}.frame_sources": [
             f"road_camera = {SIMULATION}.model_training.frame_source:RoadCameraSource"
         ],
@@ -116,6 +134,7 @@ setup(
         f"{PACKAGE}.reports": [f"adcp-drive/1 = {SIMULATION}.closed_loop.report:render_document"],
         f"{PACKAGE}.verbs": [
             f"camera = {SIMULATION}.cli.camera:camera",
+            f"demo = {SIMULATION}.demo.command:demo",
             f"drive = {SIMULATION}.cli.drive:drive",
         ],
     },

@@ -21,3 +21,19 @@ def _find_old_path(fullname: str, *_: Any) -> Any:
 
 
 sys.meta_path.append(SimpleNamespace(find_spec=_find_old_path))
+
+# Of api.py, which is imported when one of them is used; __init__.pyi has them for type checkers.
+_API = (
+    *("AdcpError", "Classification", "Detections", "Evaluation", "HeadResults", "LabelMask"),
+    *("Model", "RawOutputs", "Result", "Trajectory", "compare", "compress", "evaluate", "load"),
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _API:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_API})

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the figures that the model cards and docs/measurements.md quote, and makes their tables.
+"""Measures the figures that the model cards and docs/measurements/index.md quote, and makes their tables.
 
     python benchmark/default_models.py                      times and sizes of the default models
     python benchmark/default_models.py --quote [MODEL ...]  accuracies; quoted_figures.json and the tables
@@ -28,7 +28,6 @@ from labeled_parts import evaluation_arguments, straight_ahead
 from quoted_figures import (
     STRAIGHT,
     UNITS,
-    Interval,
     Quoted,
     find_model,
     load_figures,
@@ -38,6 +37,7 @@ from quoted_figures import (
 
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.metrics.interval import Interval
 from ad_compressed_perception.workspace.find import find_all
 from ad_road_simulation.demo.reference_data import use_shared
 

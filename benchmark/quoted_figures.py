@@ -19,6 +19,7 @@ from pydantic import Field
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel, load_manifest
+from ad_compressed_perception.metrics.interval import Interval
 
 FILE = Path(__file__).with_name("quoted_figures.json")
 ROOT = FILE.parents[1]
@@ -36,14 +37,6 @@ _WORDS = {
 _BLOCK = re.compile(r"(<!-- quoted figures: (\w+) -->\n).*?(\n<!-- end of quoted figures -->)", re.DOTALL)
 SELECTION = "**Figures of selection.**"
 """Begins the paragraph of a section whose figures are of frames that chose among its rows."""
-
-
-class Interval(StrictModel):
-    """A figure with its 95 % interval; only the value where it has none."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 class Quoted(StrictModel):
@@ -91,7 +84,7 @@ def load_figures(path: Path = FILE) -> list[Quoted]:
 
 def write_figures(figures: Sequence[Quoted], path: Path = FILE) -> None:
     """Write the figures in the order given, one a line."""
-    lines = ",\n".join(json.dumps(one.model_dump()) for one in figures)
+    lines = ",\n".join(json.dumps(one.model_dump(mode="json")) for one in figures)
     text = f'{{"schema": "adcp-quoted-figures/1", "figures": [\n{lines}\n]}}\n'
     path.write_text(text, encoding="utf-8")
 
@@ -165,7 +158,7 @@ def with_tables(text: str, use: DataUse, figures: Sequence[Quoted]) -> str:
 
 def documents() -> list[Path]:
     """Return the documents that hold figures: README, the model cards, docs."""
-    return [ROOT / "README.md", *sorted(ROOT.glob("models/*/README.md")), *sorted(ROOT.glob("docs/*.md"))]
+    return [ROOT / "README.md", *sorted(ROOT.glob("models/*/README.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 
 
 def write_tables(use: DataUse, figures: Sequence[Quoted]) -> list[Path]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the figures of docs/measurements.md on this machine: ``make benchmark``.
+"""Measures the figures of docs/measurements/index.md on this machine: ``make benchmark``.
 
 Baseline and int8 of the three reference models: latency and agreement from one replay of the drive, in
 which they are interleaved; accuracy with 95 % intervals on labeled data that chose nothing; size and
@@ -11,24 +11,28 @@ data (AD_SHARED).
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from data_use import load_data_use
 from labeled_parts import evaluation_arguments
+from measurements_document import Measurements, ModelFiles
 
+from ad_compressed_perception.cli.progress_bar import ProgressBar
+from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.compression.recipe import load_recipe
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import Manifest, load_manifest
+from ad_compressed_perception.metrics.interval import Interval
 from ad_compressed_perception.replay.plan import BASELINE, reference_models
-from ad_compressed_perception.replay.progress import ProgressBar
-from ad_compressed_perception.report.markdown import agreement_text, frame_counts_text, speedup_text
-from ad_compressed_perception.report.schema import Report
+from ad_compressed_perception.report.agreement_markdown import agreement_text
+from ad_compressed_perception.report.frame_counters import frame_counts_text
+from ad_compressed_perception.report.kit.figures import speedup_text
+from ad_compressed_perception.report.schemas.evaluation import Evaluation
 from ad_compressed_perception.workspace.find import find_all
-from ad_road_simulation.demo.demo_models import RECIPE, ensure_variant
+from ad_road_simulation.demo.demo_models import RECIPE
 from ad_road_simulation.demo.reference_data import CALIBRATION, DRIVE, use_shared
 
 ACCURACY = {
@@ -43,7 +47,7 @@ Rows = list[tuple[str, ...]]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write; return 0, or 1 after a line with the error."""
-    parser = argparse.ArgumentParser(description="Measure the figures of docs/measurements.md.")
+    parser = argparse.ArgumentParser(description="Measure the figures of docs/measurements/index.md.")
     parser.add_argument("--out", type=Path, default=Path("adcp_work/benchmark"), help="folder to write to")
     parser.add_argument("--work", type=Path, help="where compressed variants go; ./adcp_work by default")
     parser.add_argument("--limit", type=int, help="frames of the drive at most")
@@ -57,15 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("error: interrupted; nothing was written", file=sys.stderr)
         return 1
     text = render(measured)
-    (options.out / "measurements.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    measured.write(options.out / "measurements.json")
     (options.out / "measurements.md").write_text(text, encoding="utf-8")
     print(text)
     print(f"written to {options.out}", file=sys.stderr)
     return 0
 
 
-def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
-    """Return everything measured: {"replay": report.json, "accuracy": {task: ...}, "files": {task: ...}}.
+def measure(out: Path, work: Path | None, limit: int | None) -> Measurements:
+    """Return everything measured.
 
     Raises:
         AdcpError: the reference data is missing, or a step failed.
@@ -79,9 +83,13 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
         raise DataError("no reference data to measure with: set AD_SHARED to its folder")
     console = Console(stderr=True)
     models = reference_models()
-    with ProgressBar(console) as bar:
+    with ProgressBar(logs_steps=True) as bar:
         for model in models:
-            compressed = ensure_variant(load_manifest(model), str(shared / CALIBRATION), work, bar)
+            manifest, frames = load_manifest(model), str(shared / CALIBRATION)
+            compressed = find_all(manifest, work).get(RECIPE)
+            if compressed is None:
+                recipe = load_recipe(RECIPE)
+                compressed = compress_model(manifest, recipe, frames, work=work, progress=bar).manifest
             verdict = compressed.variant(RECIPE).verdict
             status = "no verdict" if verdict is None else verdict.status
             console.print(f"{model.name}/{RECIPE}: {status}", highlight=False, soft_wrap=True)
@@ -103,16 +111,11 @@ def measure(out: Path, work: Path | None, limit: int | None) -> dict[str, Any]:
         console.print(f"evaluating {task}", highlight=False)
         accuracy[task] = evaluate(manifests[task], shared, ACCURACY[task][2], work, out)
         files[task] = describe_files(manifests[task], work)
-    return {
-        "schema": "adcp-measurements/1",
-        "replay": json.loads(report.to_json()),
-        "accuracy": accuracy,
-        "files": files,
-    }
+    return Measurements(replay=report, accuracy=accuracy, files=files)
 
 
-def evaluate(manifest: Manifest, shared: Path, part: str, work: Path | None, out: Path) -> dict[str, Any]:
-    """Return the document of ``adcp evaluate --json`` on baseline and int8; raise DataError when it fails."""
+def evaluate(manifest: Manifest, shared: Path, part: str, work: Path | None, out: Path) -> Evaluation:
+    """Return what ``adcp evaluate --json`` says of baseline and int8; raise DataError when it fails."""
     data = (shared / str(load_data_use().parts[part].images)).parent
     command = [sys.executable, "-m", "ad_compressed_perception.cli.main", "evaluate"]
     command += [str(manifest.folder), "--variant", f"{manifest.baseline},{RECIPE}"]
@@ -121,37 +124,36 @@ def evaluate(manifest: Manifest, shared: Path, part: str, work: Path | None, out
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DataError(done.stderr.strip().removeprefix("error: ") or "adcp evaluate failed")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return Evaluation.parse(done.stdout)
 
 
-def describe_files(manifest: Manifest, work: Path | None) -> dict[str, Any]:
+def describe_files(manifest: Manifest, work: Path | None) -> ModelFiles:
     """Return sizes in bytes and the integer coverage of the compressed variant."""
     compressed = find_all(manifest, work)[RECIPE]
-    return {
-        "baseline_bytes": manifest.variant_path(manifest.baseline).stat().st_size,
-        "variant_bytes": compressed.variant_path(RECIPE).stat().st_size,
-        "integer_coverage": compressed.variant(RECIPE).figures.get("integer_coverage"),
-    }
+    return ModelFiles(
+        baseline_bytes=manifest.variant_path(manifest.baseline).stat().st_size,
+        variant_bytes=compressed.variant_path(RECIPE).stat().st_size,
+        integer_coverage=compressed.variant(RECIPE).figures.get("integer_coverage"),
+    )
 
 
-def render(measured: dict[str, Any]) -> str:
+def render(measured: Measurements) -> str:
     """Return the measurements as Markdown tables, ratios first."""
-    report = Report.model_validate(measured["replay"])
+    report = measured.replay
     ratios: Rows = []
     latencies: Rows = []
     accuracies: Rows = []
     frame_counts: Rows = []
     for task, one in report.tasks.items():
-        comparison, files = one.comparison[RECIPE], measured["files"][task]
+        comparison, files = one.comparison[RECIPE], measured.files[task]
         verdict = one.variants[RECIPE].verdict
         ratios.append(
             (
                 task,
                 speedup_text(comparison.speedup_infer_p50),
                 speedup_text(comparison.speedup_end_to_end_p50),
-                _size_text(files["variant_bytes"], files["baseline_bytes"]),
-                _share(files["integer_coverage"]),
+                _size_text(files.variant_bytes, files.baseline_bytes),
+                _share(files.integer_coverage),
                 agreement_text(comparison),
                 "" if verdict is None else verdict.status,
             )
@@ -168,7 +170,7 @@ def render(measured: dict[str, Any]) -> str:
                 )
             )
             frame_counts.append((task, name, frame_counts_text(variant)))
-        accuracies.append((task, *_accuracy(task, measured["accuracy"][task])))
+        accuracies.append((task, *_accuracy(task, measured.accuracy[task])))
     sections = [
         f"{report.source.frames} frames of {Path(str(report.source.bag)).name}. {report.measurement}",
         _table(
@@ -196,16 +198,15 @@ def render(measured: dict[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _accuracy(task: str, evaluated: dict[str, Any]) -> tuple[str, str, str, str]:
+def _accuracy(task: str, evaluated: Evaluation) -> tuple[str, str, str, str]:
     key, title, _ = ACCURACY[task]
-    variants = list(evaluated["variants"].values())
-    shown = [_interval(variant["figures"][key]) for variant in variants]
-    difference = _interval(evaluated["comparison"][RECIPE]["difference"][key], signed=True)
+    shown = [_interval(variant.figures[key]) for variant in evaluated.variants.values()]
+    difference = _interval(evaluated.comparison[RECIPE].difference[key], signed=True)
     return title, shown[0], shown[1], difference
 
 
-def _interval(figure: dict[str, float | None], signed: bool = False) -> str:
-    value, low, high = (_number(figure[name], 4, signed=signed) for name in ("value", "low", "high"))
+def _interval(figure: Interval, signed: bool = False) -> str:
+    value, low, high = (_number(one, 4, signed=signed) for one in (figure.value, figure.low, figure.high))
     return f"{value} [{low}, {high}]"
 
 

@@ -198,7 +198,7 @@ class Environment:
         printed = subprocess.check_output([str(self.python), "-c", code], text=True, env=self._environ())
         requirements = []
         for line in printed.splitlines():
-            extra = re.search(r"""extra == ["'](\w+)["']""", line)
+            extra = re.search(r"""extra == ["']([\w-]+)["']""", line)
             if extra is None or extra.group(1) in EXTRAS:
                 requirements.append(line.split(";")[0].strip())
         constraints = CONSTRAINTS

@@ -8,6 +8,7 @@ from ad_compressed_perception.launch_support.actions import start_nodes
 from ad_compressed_perception.launch_support.arguments import (
     comparison_arguments,
     model_arguments,
+    one_session_argument,
     running_arguments,
     variant_arguments,
 )
@@ -21,5 +22,6 @@ def generate_launch_description() -> LaunchDescription:
         *variant_arguments(" on the compressed side"),
         *comparison_arguments(),
         *running_arguments("compare.yaml"),
+        one_session_argument(),
     ]
     return LaunchDescription([*arguments, start_nodes(compare_nodes, arguments)])

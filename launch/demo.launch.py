@@ -11,7 +11,11 @@ from ad_compressed_perception.launch_support.arguments import (
     running_arguments,
     variant_arguments,
 )
-from ad_road_simulation.launch_support.arguments import road_camera_arguments
+from ad_road_simulation.launch_support.arguments import (
+    fault_argument,
+    fault_environment,
+    road_camera_arguments,
+)
 from ad_road_simulation.launch_support.demo_plan import demo_nodes
 
 
@@ -19,9 +23,10 @@ def generate_launch_description() -> LaunchDescription:
     """Return the arguments, /baseline/TASK and /compressed/TASK, /latency_monitor and /road_camera."""
     arguments = [
         *road_camera_arguments(),
+        fault_argument(),
         *model_arguments(),
         *variant_arguments(" on the compressed side"),
         *comparison_arguments(),
         *running_arguments("demo.yaml", image_topic=""),
     ]
-    return LaunchDescription([*arguments, start_nodes(demo_nodes, arguments)])
+    return LaunchDescription([*arguments, fault_environment(), start_nodes(demo_nodes, arguments)])

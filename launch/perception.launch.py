@@ -9,6 +9,7 @@ from ad_compressed_perception.launch_support.arguments import (
     model_arguments,
     monitor_argument,
     monitor_arguments,
+    one_session_argument,
     running_arguments,
     variant_arguments,
 )
@@ -23,5 +24,6 @@ def generate_launch_description() -> LaunchDescription:
         monitor_argument(),
         *monitor_arguments(),
         *running_arguments("perception.yaml"),
+        one_session_argument(),
     ]
     return LaunchDescription([*arguments, start_nodes(perception_nodes, arguments)])

@@ -8,8 +8,10 @@ inherited by every process that a test starts.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # all domains below those which the system gives to outgoing connections.
 DOMAINS = range(1, 101)
 _held: list[socket.socket] = []
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # where the tests run in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _claim_domain() -> int:
@@ -64,8 +69,40 @@ if _shared is not None:  # for the manifests that name their models by it
     os.environ["AD_SHARED"] = str(_shared)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `shared` where the reference data is absent."""
+HANG_S = 120.0
+"""So long beyond a test's timeout, which interrupts Python only, not what hangs in a library below it."""
+_stderr_fd = 2
+
+
+def pytest_configure() -> None:
+    """Keep the real standard error, which is not captured yet, for the stacks of a hang."""
+    global _stderr_fd
+    _stderr_fd = os.dup(2)
+
+
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """End the session with the stacks of all threads where a test hangs, before a CI ends it without them."""
+    marker = item.get_closest_marker("timeout")
+    limit_s = marker.args[0] if marker else float(item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(limit_s + HANG_S, exit=True, file=_stderr_fd)
+
+
+def pytest_sessionfinish() -> None:
+    """Arm it no more."""
+    faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip tests marked `shared` where the reference data is absent; run some marked `ros` once more.
+
+    Fast DDS 2.14 sometimes brings no message at all to a participant that takes the port of an earlier one,
+    about once in a thousand tests (docs/guides/transport.md). Where nothing comes in time, and for no other
+    reason, such a test runs once more, and pytest reports that.
+    """
+    if config.pluginmanager.hasplugin("rerunfailures"):
+        for item in items:
+            if item.get_closest_marker("ros"):
+                item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=["waited 60 s in vain"]))
     if find_shared() is not None:
         return
     skip = pytest.mark.skip(reason="no reference data: set AD_SHARED to its folder")
@@ -83,6 +120,20 @@ def shared_dir() -> Path:
     return folder
 
 
+def _remove_ports(domain: int) -> None:
+    """Remove the ports of a domain from Fast DDS's shared memory, when nobody of the domain lives any more.
+
+    A process that was killed while it sent leaves a lock behind, and the next receiver there waits for it.
+    """
+    for number in range(7400 + 250 * domain, 7400 + 250 * (domain + 1)):
+        for name in (
+            f"fastrtps_port{number}",
+            f"fastrtps_port{number}_el",
+            f"sem.fastrtps_port{number}_mutex",
+        ):
+            Path("/dev/shm", name).unlink(missing_ok=True)
+
+
 @pytest.fixture
 def ros_context() -> Iterator[object]:
     """Return an initialized rclpy context of this test's own, shut down afterwards."""
@@ -93,6 +144,7 @@ def ros_context() -> Iterator[object]:
         yield context
     finally:
         context.try_shutdown()
+        _remove_ports(int(os.environ["ROS_DOMAIN_ID"]))
 
 
 @pytest.fixture(scope="session")

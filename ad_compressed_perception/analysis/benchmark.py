@@ -9,10 +9,11 @@ is the median of the rounds' ratios, with a bootstrap interval over blocks of ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from math import isqrt
+from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -20,16 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
-from ad_compressed_perception.backends.base import SessionInfo
+from ad_compressed_perception.analysis.paired_rounds import interleaved_order, paired_ratio
+from ad_compressed_perception.analysis.sizes import disk_bytes
+from ad_compressed_perception.analysis.throughput import Flow, measure_flows
 from ad_compressed_perception.core.errors import BackendError
-from ad_compressed_perception.core.manifest import Manifest, VerdictStatus
+from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.core.model_files import STAGES_NAME
+from ad_compressed_perception.core.progress import Advance
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.metrics.bootstrap import paired_bootstrap
+from ad_compressed_perception.report.host import describe_host
+from ad_compressed_perception.report.kit.document import copied
+from ad_compressed_perception.report.schemas.benchmark import Benchmark, Spread, UnderLoad, VariantTimes
+from ad_compressed_perception.tasks.inputs import with_example_inputs
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 TOTAL = "total"
 NOISE_FRAMES = 4
-_RESAMPLES = 1000
+_LOAD_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -52,100 +60,24 @@ class BenchmarkVariant:
 def parse_benchmark_variant(text: str) -> BenchmarkVariant:
     """Read ``VARIANT[@BACKEND][:OPTION=VALUE]...``, such as ``fp32@openvino:precision=bf16``.
 
+    A value may have colons, as ``url=lab-pc:8001``: what has no ``=`` continues the value before it.
+
     Raises:
         BackendError: no variant, an empty backend, or an option without a value.
     """
-    head, *settings = text.strip().split(":")
+    head, *settings = re.split(r":(?=[^:=]*=)", text.strip())
     variant, at, backend = head.partition("@")
     pairs = [setting.partition("=") for setting in settings]
-    if not variant or (at and not backend) or not all(key and value for key, _, value in pairs):
+    if (
+        not variant
+        or ":" in head
+        or (at and not backend)
+        or not all(key and value for key, _, value in pairs)
+    ):
         raise BackendError(
             f"cannot read variant {text!r}: write VARIANT, VARIANT@BACKEND or VARIANT@BACKEND:OPTION=VALUE"
         )
     return BenchmarkVariant(text.strip(), variant, backend or None, {key: value for key, _, value in pairs})
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Percentiles of the durations of one stage, milliseconds."""
-
-    p50: float
-    p90: float
-    p99: float
-    min: float
-    count: int
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times faster than the reference: median of paired ratios, 95% interval of the median."""
-
-    median: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class VariantFigures:
-    """The figures of one variant.
-
-    Attributes:
-        variant: what ran.
-        info: of the loaded model, by its backend.
-        size_bytes: of the model file.
-        verdict: of the accept gate; None for a baseline.
-        stages_ms: stage name (infer; with frames also prepare, post and total) to its durations.
-        speedup: for infer, and with frames total: reference duration / this one's, round by round;
-            empty for the reference itself.
-    """
-
-    variant: BenchmarkVariant
-    info: SessionInfo
-    size_bytes: int
-    verdict: VerdictStatus | None
-    stages_ms: dict[str, Spread]
-    speedup: dict[str, Ratio]
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A finished benchmark; ``reference`` is the label that the others are compared with."""
-
-    model: str
-    reference: str
-    rounds: int
-    source: str
-    frames: int
-    variants: tuple[VariantFigures, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "model": self.model,
-            "reference": self.reference,
-            "rounds": self.rounds,
-            "source": self.source,
-            "frames": self.frames,
-            "variants": {
-                figures.variant.label: {
-                    "variant": figures.variant.name,
-                    "backend": figures.info.backend,
-                    "backend_version": figures.info.version,
-                    "requested_provider": figures.info.requested_provider,
-                    "provider": figures.info.provider,
-                    "precision": figures.info.precision,
-                    "threads": figures.info.threads,
-                    "integer_coverage": figures.info.integer_coverage,
-                    "size_bytes": figures.size_bytes,
-                    "verdict": figures.verdict,
-                    "load_ms": figures.info.load_ms,
-                    "warmup_ms": figures.info.warmup_ms,
-                    "stages_ms": {key: asdict(value) for key, value in figures.stages_ms.items()},
-                    "speedup": {key: asdict(value) for key, value in figures.speedup.items()},
-                }
-                for figures in self.variants
-            },
-        }
 
 
 def run_benchmark(
@@ -157,7 +89,7 @@ def run_benchmark(
     rounds: int = 100,
     warmup_rounds: int = 5,
     options: Mapping[str, Any] | None = None,
-    progress: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> Benchmark:
     """Benchmark variants against each other.
 
@@ -172,7 +104,7 @@ def run_benchmark(
         rounds: how often each variant runs, at least 1.
         warmup_rounds: rounds before them that are not counted.
         options: backend options for all variants; a variant's own override them.
-        progress: called with the number of finished rounds.
+        advance: called with the finished rounds and all of them.
 
     Raises:
         AdcpError: a variant that cannot be loaded or fails; no or equal variants; no frames.
@@ -198,15 +130,16 @@ def run_benchmark(
                 check_outputs(pipeline, [frames[i] for i in choose_evenly(range(len(frames)))], source)
         images = noise_frames(manifest) if frames is None else frames
         run = _time_inference(pipelines, images) if frames is None else _time_end_to_end(images)
-        times = _run_rounds(pipelines, run, rounds, warmup_rounds, progress)
-        figures = _figures(manifest, variants, pipelines, times)
+        times = _run_rounds(pipelines, run, rounds, warmup_rounds, advance)
+        figures = _figures(manifest, variants, pipelines, times, _measure_load(pipelines, images))
     return Benchmark(
         model=manifest.name,
         reference=labels[_reference(manifest, variants)],
         rounds=rounds,
         source=source or "noise",
         frames=len(images),
-        variants=tuple(figures),
+        variants=dict(zip(labels, figures, strict=True)),
+        host=describe_host(),
     )
 
 
@@ -215,13 +148,15 @@ def noise_frames(manifest: Manifest, count: int = NOISE_FRAMES, seed: int = 0) -
     spec = manifest.input
     rng = np.random.default_rng(seed)
     shape = (spec.height, spec.width) if spec.channels == 1 else (spec.height, spec.width, 3)
-    return [Frame(rng.integers(0, 256, shape, dtype=np.uint8), spec.color, index) for index in range(count)]
+    frames = [Frame(rng.integers(0, 256, shape, dtype=np.uint8), spec.color, index) for index in range(count)]
+    return [with_example_inputs(frame, manifest) for frame in frames]
 
 
 _Run = Callable[[Pipeline, int], dict[str, float]]
 
 
-def _time_inference(pipelines: Sequence[Pipeline], frames: Sequence[Frame]) -> _Run:
+def _prepared(pipelines: Sequence[Pipeline], frames: Sequence[Frame]) -> list[list[dict[str, NDArray[Any]]]]:
+    """Return the frames as each pipeline's model takes them."""
     # Prepared once for all variants of one input contract; copied, because a task reuses its feed's array.
     prepared: dict[str, list[dict[str, NDArray[Any]]]] = {}
     for pipeline in pipelines:
@@ -231,7 +166,12 @@ def _time_inference(pipelines: Sequence[Pipeline], frames: Sequence[Frame]) -> _
                 {name: array.copy() for name, array in pipeline.task.prepare(frame)[0].items()}
                 for frame in frames
             ]
-    feeds = {id(one): prepared[one.task.manifest.input.model_dump_json()] for one in pipelines}
+    return [prepared[one.task.manifest.input.model_dump_json()] for one in pipelines]
+
+
+def _time_inference(pipelines: Sequence[Pipeline], frames: Sequence[Frame]) -> _Run:
+    prepared = _prepared(pipelines, frames)
+    feeds = {id(one): given for one, given in zip(pipelines, prepared, strict=True)}
 
     def run(one: Pipeline, index: int) -> dict[str, float]:
         chosen = feeds[id(one)][index % len(frames)]
@@ -242,6 +182,15 @@ def _time_inference(pipelines: Sequence[Pipeline], frames: Sequence[Frame]) -> _
     return run
 
 
+def _measure_load(pipelines: Sequence[Pipeline], frames: Sequence[Frame]) -> list[Flow]:
+    """Return latency and throughput under load; none where no session computes several frames at once."""
+    if all(pipeline.session.depth == 1 for pipeline in pipelines):
+        return []
+    sessions = {str(place): pipeline.session for place, pipeline in enumerate(pipelines)}
+    feeds = dict(zip(sessions, _prepared(pipelines, frames[:NOISE_FRAMES]), strict=True))
+    return list(measure_flows(sessions, feeds, seconds=_LOAD_SECONDS).values())
+
+
 def _time_end_to_end(frames: Sequence[Frame]) -> _Run:
     def run(one: Pipeline, index: int) -> dict[str, float]:
         _, stages_ms = one.run(frames[index % len(frames)])
@@ -250,19 +199,12 @@ def _time_end_to_end(frames: Sequence[Frame]) -> _Run:
     return run
 
 
-def interleaved_order(count: int, number: int) -> list[int]:
-    """Return the order of round ``number``: rotated every second round, reversed in between."""
-    first = (number // 2) % count
-    order = [*range(first, count), *range(first)]
-    return order[::-1] if number % 2 else order
-
-
 def _run_rounds(
     pipelines: Sequence[Pipeline],
     run: _Run,
     rounds: int,
     warmup_rounds: int,
-    progress: Callable[[int], None] | None,
+    advance: Advance | None,
 ) -> list[dict[str, list[float]]]:
     times: list[dict[str, list[float]]] = [{} for _ in pipelines]
     for number in range(-warmup_rounds, rounds):
@@ -271,8 +213,8 @@ def _run_rounds(
             if number >= 0:
                 for stage, duration_ms in stages_ms.items():
                     times[index].setdefault(stage, []).append(duration_ms)
-        if progress is not None and number >= 0:
-            progress(number + 1)
+        if advance is not None and number >= 0:
+            advance(number + 1, rounds)
     return times
 
 
@@ -288,7 +230,8 @@ def _figures(
     variants: Sequence[BenchmarkVariant],
     pipelines: Sequence[Pipeline],
     times: Sequence[dict[str, list[float]]],
-) -> list[VariantFigures]:
+    flows: Sequence[Flow],
+) -> list[VariantTimes]:
     reference = _reference(manifest, variants)
     figures = []
     for index, (variant, pipeline) in enumerate(zip(variants, pipelines, strict=True)):
@@ -297,35 +240,37 @@ def _figures(
             [] if index == reference else [stage for stage in ("infer", TOTAL) if stage in times[index]]
         )
         figures.append(
-            VariantFigures(
-                variant=variant,
-                info=pipeline.session.info,
-                size_bytes=manifest.variant_path(variant.name).stat().st_size,
+            copied(
+                VariantTimes,
+                pipeline.session.info,
+                variant=variant.name,
+                backend_version=pipeline.session.info.version,
+                size_bytes=_size(manifest.variant_path(variant.name)),
                 verdict=entry.verdict.status if entry.verdict else None,
-                stages_ms={stage: _spread(values) for stage, values in times[index].items()},
+                stages_ms={stage: spread(values) for stage, values in times[index].items()},
                 speedup={
                     stage: paired_ratio(times[reference][stage], times[index][stage]) for stage in compared
                 },
+                under_load=_under_load(pipeline, flows[index], flows[reference]) if flows else None,
             )
         )
     return figures
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    p50, p90, p99 = (float(value) for value in np.percentile(values, [50, 90, 99]))
-    return Spread(p50, p90, p99, float(min(values)), len(values))
-
-
-def paired_ratio(reference_ms: Sequence[float], other_ms: Sequence[float]) -> Ratio:
-    """Return reference / other over paired rounds, so above 1 means faster than the reference.
-
-    Neighboring rounds run under the same load, so blocks of about sqrt(N) rounds are resampled.
-    """
-    ratios: NDArray[np.float64] = np.asarray(reference_ms, np.float64) / np.asarray(other_ms, np.float64)
-    low, high = paired_bootstrap(
-        ratios.size,
-        lambda indices: float(np.median(ratios[indices])),
-        resamples=_RESAMPLES,
-        block_length=max(1, isqrt(ratios.size)),
+def _under_load(pipeline: Pipeline, flow: Flow, reference: Flow) -> UnderLoad:
+    return UnderLoad(
+        depth=pipeline.session.depth,
+        throughput_hz=float(np.median(flow.throughput_hz)),
+        latency_ms=float(np.median(flow.loaded_ms)),
+        throughput_ratio=paired_ratio(flow.throughput_hz, reference.throughput_hz),
     )
-    return Ratio(float(np.median(ratios)), low, high)
+
+
+def _size(path: Path) -> int:
+    return disk_bytes(path) if path.name == STAGES_NAME else path.stat().st_size
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the percentiles of durations, milliseconds."""
+    p50, p90, p99 = (float(value) for value in np.percentile(values, [50, 90, 99]))
+    return Spread(p50=p50, p90=p90, p99=p99, min=float(min(values)), count=len(values))

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +14,13 @@ from ad_compressed_perception.analysis.accuracy import AccuracyScore, Indices, c
 from ad_compressed_perception.analysis.output_plausibility import check_outputs, choose_evenly
 from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.core.errors import DataError, ImageError, ResultError
+from ad_compressed_perception.core.manifest import VerdictStatus
+from ad_compressed_perception.core.progress import Advance
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
+from ad_compressed_perception.metrics.interval import Interval
+from ad_compressed_perception.report.kit.document import copied
+from ad_compressed_perception.report.schemas.evaluation import IntervalMethod, VariantAccuracy
 from ad_compressed_perception.tasks.pipeline import Pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
 
@@ -29,19 +33,6 @@ DETECTION_SETTINGS = {"score_threshold": 0.01, "nms_iou_threshold": 0.65, "max_d
 As in the evaluation of YOLOX (Ge et al., arXiv:2107.08430). A node's defaults differ: in driving a
 low-score box is a false alarm.
 """
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number with its 95 % interval; NaN where undefined."""
-
-    value: float
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Return the fields for JSON, where NaN is null."""
-        return {"value": _or_none(self.value), "low": _or_none(self.low), "high": _or_none(self.high)}
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class EvaluationResult:
     indices: tuple[int, ...]
     info: SessionInfo
     settings: dict[str, Any]
-    figures: dict[str, Figure]
+    figures: dict[str, Interval]
     per_class: dict[str, dict[str, float]]
     resamples: int
     block_length: int
@@ -80,37 +71,17 @@ class EvaluationResult:
     score: AccuracyScore = field(repr=False, compare=False)
     confusion: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, without data and settings, which are the same for all variants."""
-        return {
-            "backend": self.info.backend,
-            "provider": self.info.provider,
-            "precision": self.info.precision,
-            "figures": {name: figure.as_dict() for name, figure in self.figures.items()},
-            "per_class": {
-                name: {key: _or_none(value) for key, value in row.items()}
-                for name, row in self.per_class.items()
-            },
-            **({"confusion": self.confusion} if self.confusion else {}),
-            "interval": {
-                "level": LEVEL,
-                "method": "percentile bootstrap over frames",
-                "resamples": self.resamples,
-                "block_length": self.block_length,
-            },
-            "notes": self.notes,
-        }
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    def document(self, verdict: VerdictStatus | None = None) -> VariantAccuracy:
+        """Return it as a document has it, without data and settings, which are the same for all variants."""
+        method = copied(IntervalMethod, self, level=LEVEL)
+        return copied(VariantAccuracy, self, self.info, verdict=verdict, interval=method)
 
 
 def evaluate(
     pipeline: Pipeline,
     data: LabeledData,
     indices: Sequence[int] | None = None,
-    progress: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> EvaluationResult:
@@ -124,7 +95,7 @@ def evaluate(
         pipeline: the loaded variant; its task's settings apply as they are.
         data: labeled frames of its task.
         indices: which of them, ascending; all when None.
-        progress: called with the number of frames done.
+        advance: called with the frames done and all of them.
         seed: of the bootstrap.
         watch: called with every frame and its result.
 
@@ -138,7 +109,7 @@ def evaluate(
     if pipeline.variant == manifest.baseline:
         shown = (item.frame for item in data.items(choose_evenly(chosen)))
         check_outputs(pipeline, shown, data.describe)
-    score = collect(pipeline, data, chosen, progress, watch)
+    score = collect(pipeline, data, chosen, advance, watch)
     subject = Subject(
         manifest.name,
         pipeline.variant,
@@ -173,7 +144,7 @@ def summarize(
     block = score.block_length() if data.is_series else 1
     intervals = vector_bootstrap(score.samples, score.figures, score.resamples, seed, LEVEL, block)
     figures = {
-        name: Figure(value, *interval)
+        name: Interval(value, *interval)
         for name, value, interval in zip(score.names, score.figures(), intervals, strict=True)
     }
     return EvaluationResult(
@@ -198,7 +169,7 @@ def collect(
     pipeline: Pipeline,
     data: LabeledData,
     indices: Sequence[int],
-    progress: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
     watch: Watch | None = None,
     failed: list[int] | None = None,
 ) -> AccuracyScore:
@@ -208,7 +179,7 @@ def collect(
         pipeline: the loaded variant; its task's settings apply as they are.
         data: labeled frames of its task.
         indices: which of them, ascending.
-        progress: called with the number of frames done.
+        advance: called with the frames done and all of them.
         watch: called with every frame that has a result.
         failed: gets the indices of the frames on which the variant gives no valid result, which are then
             left out; None: the first one is an error.
@@ -240,15 +211,15 @@ def collect(
         score.add(result, item.ground_truth)
         if watch is not None:
             watch(index, item, result)
-        if progress is not None:
-            progress(done)
+        if advance is not None:
+            advance(done, len(indices))
     if score.samples == 0:
         raise DataError(f"{data.describe}: no frame to evaluate")
     score.finish()
     return score
 
 
-def compare(reference: EvaluationResult, candidate: EvaluationResult, seed: int = 0) -> dict[str, Figure]:
+def compare(reference: EvaluationResult, candidate: EvaluationResult, seed: int = 0) -> dict[str, Interval]:
     """Return candidate minus reference for every figure, with the interval of the paired difference.
 
     Both are resampled by the same frames, so that what makes a frame hard for both cancels out: the
@@ -270,7 +241,7 @@ def compare(reference: EvaluationResult, candidate: EvaluationResult, seed: int 
     block = max(reference.block_length, candidate.block_length)
     intervals = vector_bootstrap(first.samples, difference, first.resamples, seed, LEVEL, block)
     return {
-        name: Figure(float(value), *interval)
+        name: Interval(float(value), *interval)
         for name, value, interval in zip(first.names, difference(None), intervals, strict=True)
     }
 

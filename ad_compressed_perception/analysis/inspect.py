@@ -7,23 +7,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ad_compressed_perception.analysis.costs import TFLITE_SUFFIX, file_costs
+from ad_compressed_perception.analysis.costs import COUNTERS, TFLITE_SUFFIX, file_costs
 from ad_compressed_perception.analysis.sizes import measure_sizes
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.core.manifest import Manifest, OutputSpec, Verdict
+from ad_compressed_perception.core.model_files import STAGES_NAME
 from ad_compressed_perception.core.tensors import LayerRecord
 from ad_compressed_perception.onnx_graph.costs import LayerCost, ModelCosts
 from ad_compressed_perception.onnx_graph.layers import read_onnx
 from ad_compressed_perception.onnx_graph.metadata import METADATA_KEY
 from ad_compressed_perception.onnx_graph.qdq_placement import merges_activations, relies_on_merging
 from ad_compressed_perception.packing.decompress import decompress
+from ad_compressed_perception.report.kit.document import copied
+from ad_compressed_perception.report.schemas.inspection import (
+    ExecutedLayer,
+    FloatLayer,
+    InspectedVariant,
+    Memory,
+)
 
 DEFAULT_BACKEND = "onnxruntime"
+_BACKENDS = {TFLITE_SUFFIX: "litert", ".pte": "executorch", ".pt2": "torch", ".pt": "torch"}
 _NO_REASON = "the file does not say why"
 _RUNTIME = "computed in float by the runtime; the file does not say why"
 _PLACED_FOR_MERGING = (
@@ -45,31 +54,6 @@ class InspectedLayer:
 
     record: LayerRecord
     macs: int | None
-
-
-@dataclass(frozen=True)
-class FloatLayer:
-    """A convolution or matrix product that stays in float, and why."""
-
-    name: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a model adds to a process's memory, bytes; see analysis/sizes.py.
-
-    Attributes:
-        loaded_bytes: after loading.
-        running_bytes: after a first inference.
-        peak_bytes: peak during both; None where an older manifest has no such figure.
-        measured_here: True where this inspection measured it, False for the manifest's figures.
-    """
-
-    loaded_bytes: int
-    running_bytes: int
-    peak_bytes: int | None
-    measured_here: bool
 
 
 @dataclass(frozen=True)
@@ -106,43 +90,24 @@ class Inspection:
         """How many of them run as integer kernels."""
         return sum(layer.record.is_integer for layer in self.layers)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the figures as plain values for JSON."""
-        costs, info = self.costs, self.info
-        return {
-            "file": str(costs.file),
-            "size_bytes": costs.size_bytes,
-            "opset": costs.opset,
-            "ir_version": costs.ir_version,
-            "operators": costs.operators,
-            "macs": costs.macs,
-            "layers_without_macs": costs.layers_without_macs,
-            "parameters": costs.parameters,
-            "denormal_weights": costs.denormal_weights,
-            "inputs": [asdict(spec) for spec in info.inputs],
-            "outputs": [asdict(spec) for spec in info.outputs],
-            "backend": info.backend,
-            "backend_version": info.version,
-            "requested_provider": info.requested_provider,
-            "provider": info.provider,
-            "precision": info.precision,
-            "integer_coverage": info.integer_coverage,
-            "compute_layers": self.compute_layers,
-            "integer_layers": self.integer_layers,
-            "load_ms": round(info.load_ms, 3),
-            "memory": asdict(self.memory) if self.memory else None,
-            "float_layers": [asdict(layer) for layer in self.float_layers],
-            "verdict": self.verdict.model_dump() if self.verdict else None,
-        }
+    def document(self) -> InspectedVariant:
+        """Return the figures as a document has them."""
+        return copied(
+            InspectedVariant,
+            *(self, self.info, self.costs),
+            file=str(self.costs.file),
+            backend_version=self.info.version,
+            load_ms=round(self.info.load_ms, 3),
+        )
 
-    def layer_rows(self) -> list[dict[str, Any]]:
-        """Return the executed layers as plain values for JSON."""
-        return [{**asdict(layer.record), "macs": layer.macs} for layer in self.layers]
+    def layer_rows(self) -> list[ExecutedLayer]:
+        """Return the executed layers as a document has them."""
+        return [copied(ExecutedLayer, layer.record, macs=layer.macs) for layer in self.layers]
 
 
 def usual_backend(path: Path) -> str:
     """Return the backend of a file without a manifest."""
-    return "litert" if path.suffix == TFLITE_SUFFIX else DEFAULT_BACKEND
+    return _BACKENDS.get(path.suffix, DEFAULT_BACKEND)
 
 
 def inspect_file(
@@ -155,7 +120,7 @@ def inspect_file(
     verdict: Verdict | None = None,
     measure_memory: bool = False,
 ) -> Inspection:
-    """Inspect an ONNX or .tflite file.
+    """Inspect an ONNX, .tflite, .pte or .pt2 file.
 
     Args:
         path: the file.
@@ -180,7 +145,10 @@ def inspect_file(
     finally:
         session.close()
     memory = _memory(measure_sizes(path, backend, options or {}).as_dict(), True) if measure_memory else None
-    floats = _float_layers(path, layers, merges_activations((info.backend, options or {})))
+    is_staged = path.name == STAGES_NAME
+    floats = (
+        () if is_staged else _float_layers(path, layers, merges_activations((info.backend, options or {})))
+    )
     return Inspection(name or path.name, costs, info, layers, verdict, memory, floats)
 
 
@@ -188,13 +156,18 @@ def _memory(sizes: Mapping[str, Any], measured_here: bool) -> Memory | None:
     loaded, running = sizes.get("loaded_bytes"), sizes.get("running_bytes")
     if loaded is None or running is None:
         return None
-    return Memory(loaded, running, sizes.get("peak_bytes"), measured_here)
+    return Memory(
+        loaded_bytes=loaded,
+        running_bytes=running,
+        peak_bytes=sizes.get("peak_bytes"),
+        measured_here=measured_here,
+    )
 
 
 def _float_layers(path: Path, layers: tuple[InspectedLayer, ...], merging: bool) -> tuple[FloatLayer, ...]:
     """Return the float layers that the file lists, else those executed beside integer layers."""
     metadata, why = {}, _RUNTIME
-    if path.suffix != TFLITE_SUFFIX:
+    if path.suffix not in COUNTERS:
         model = read_onnx(decompress(path))
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         why = _PLACED_FOR_MERGING if not merging and relies_on_merging(model) else _RUNTIME
@@ -202,7 +175,7 @@ def _float_layers(path: Path, layers: tuple[InspectedLayer, ...], merging: bool)
         listed = json.loads(metadata.get(METADATA_KEY, "{}"))
         names, reasons = listed.get("layers", []), listed.get("why", [])
         found = [
-            FloatLayer(str(layer), str(reasons[place] if place < len(reasons) else "") or _NO_REASON)
+            FloatLayer(name=str(layer), why=str(reasons[place] if place < len(reasons) else "") or _NO_REASON)
             for place, layer in enumerate(names)
         ]
     except (ValueError, AttributeError, TypeError):  # another tool's entry of that name
@@ -210,7 +183,7 @@ def _float_layers(path: Path, layers: tuple[InspectedLayer, ...], merging: bool)
     compute = [layer.record for layer in layers if layer.record.is_compute]
     beside_integers = why == _PLACED_FOR_MERGING or any(record.is_integer for record in compute)
     if not found and beside_integers:
-        found = [FloatLayer(record.name, why) for record in compute if not record.is_integer]
+        found = [FloatLayer(name=record.name, why=why) for record in compute if not record.is_integer]
     return tuple(found)
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.json_values import finite
 from ad_compressed_perception.core.results import Classification, Detections, LabelMask, Trajectory
 from ad_compressed_perception.data.labeled import cityscapes
 from ad_compressed_perception.data.labeled.box_files import WRITERS
@@ -198,15 +198,11 @@ def _path_entry(frame: LabeledFrame, result: Trajectory) -> dict[str, Any]:
     """Return a line like those of trajectories.jsonl; what is unknown is null."""
     return {
         "stamp_ns": frame.frame.stamp_ns,
-        "steering_angle_rad": _or_none(result.steering_wheel_angle_rad),
+        "steering_angle_rad": finite(result.steering_wheel_angle_rad),
         "curvature_per_m": result.curvature_per_m,
         "speed_mps": result.speed_mps,
-        "step_s": _or_none(result.step_s),
+        "step_s": finite(result.step_s),
         "points_xy_m": np.asarray(result.points_xy_m).tolist(),
         "speeds_mps": [] if result.speeds_mps is None else np.asarray(result.speeds_mps).tolist(),
-        "collision_probability": _or_none(result.collision_probability),
+        "collision_probability": finite(result.collision_probability),
     }
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -9,9 +9,14 @@ from ad_compressed_perception.core.registry import BACKENDS, find, names
 __all__ = ["Backend", "BackendStatus", "Session", "SessionInfo", "backend_names", "create_backend"]
 
 PLUGINS = {
+    "executorch": "ad_compressed_perception.backends.executorch_backend:ExecuTorchBackend",
     "litert": "ad_compressed_perception.backends.litert_backend:LiteRtBackend",
     "onnxruntime": "ad_compressed_perception.backends.onnxruntime_backend:OnnxRuntimeBackend",
     "openvino": "ad_compressed_perception.backends.openvino_backend:OpenVinoBackend",
+    "remote": "ad_compressed_perception.backends.remote_backend:RemoteBackend",
+    "staged": "ad_compressed_perception.backends.staged_backend:StagedBackend",
+    "tensorrt": "ad_compressed_perception.backends.tensorrt_backend:TensorRtBackend",
+    "torch": "ad_compressed_perception.backends.torch_backend:TorchBackend",
 }
 
 

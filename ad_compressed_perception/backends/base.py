@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,7 +21,10 @@ from ad_compressed_perception.core.manifest import StrictModel, describe_validat
 from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 
 MAX_INPUT_VALUES = 1 << 30
+UNKNOWN = "unknown"
+"""Precision where a runtime does not say what it executes; it equals no other precision."""
 Tensors = Mapping[str, NDArray[Any]]
+Outputs = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,11 @@ class SessionInfo:
         version: the runtime's version.
         requested_provider: requested device or execution provider.
         provider: the one that runs the model.
-        precision: numeric precision of the heavy layers as executed: fp32, bf16, fp16, int8 or mixed.
+        precision: numeric precision of the heavy layers as executed: fp32, tf32, bf16, fp16, int8, mixed,
+            or unknown where the runtime does not say it, as of a model on a server.
         threads: threads inside one inference; 0 means the runtime's choice.
         integer_coverage: share of convolutions and matrix products that run as integer kernels, or
-            None where the model has none of either.
+            None where the model has none of either, or the precision is unknown.
         load_ms: reading and compiling the model.
         warmup_ms: the runs made before the first frame.
     """
@@ -77,13 +82,34 @@ class BackendOptions(StrictModel):
 
 
 class Session(ABC):
-    """A loaded model. Not thread-safe: one thread calls infer."""
+    """A loaded model. Not thread-safe: one thread calls infer.
+
+    Attributes:
+        depth: frames that it computes at the same time; above 1, frames that are submitted one after the
+            other come faster than by infer.
+    """
 
     info: SessionInfo
+    depth: int = 1
 
     @abstractmethod
     def infer(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         """Run the model; returned arrays stay valid after the next call. Raises BackendError."""
+
+    def submit(self, feeds: Tensors) -> Future[Outputs]:
+        """Begin a frame and return its outputs to come, in the order of the calls; by default at once.
+
+        Waits while ``depth`` frames are in flight; the feeds must stay as they are until the outputs come.
+
+        Raises:
+            BackendError: the frame cannot be begun. What fails on the frame itself, its future raises.
+        """
+        future: Future[Outputs] = Future()
+        try:
+            future.set_result(self.infer(feeds))
+        except BackendError as error:
+            future.set_exception(error)
+        return future
 
     @abstractmethod
     def layers(self) -> list[LayerRecord]:
@@ -108,10 +134,14 @@ class Backend(ABC):
         name: of the backend.
         options_type: of its options.
         distribution: what pip installs of it; empty where nothing is to be suggested.
+        reads: suffixes of the model files it runs; empty: none of its own.
+        precisions: what a float file may be computed in, to the options that ask for it.
     """
 
     name: ClassVar[str]
     distribution: ClassVar[str] = ""
+    reads: ClassVar[tuple[str, ...]] = (".onnx",)
+    precisions: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fp32": {}}
     options_type: ClassVar[type[BackendOptions]]
 
     @classmethod
@@ -138,6 +168,11 @@ class Backend(ABC):
             ModelFileError: the file has another hash.
         """
         return self.load(model, options)
+
+    @classmethod
+    def strict_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options with which a load also refuses fallbacks that SessionInfo does not show."""
+        return dict(options)
 
     @classmethod
     def parse_options(cls, options: Mapping[str, Any]) -> Any:

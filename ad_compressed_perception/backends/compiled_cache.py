@@ -22,6 +22,7 @@ from typing import Any
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.model_files import cache_folder, file_sha256, further_files
+from ad_compressed_perception.workspace.atomic_file import write_file
 
 INDEX_NAME = "adcp-cache.json"
 SCHEMA = "adcp-cache/1"
@@ -111,8 +112,5 @@ def _write_index(own: Path, runtime: list[str]) -> None:
         for path in sorted(own.rglob("*"))
         if path.is_file() and path.name not in _OWN
     }
-    temporary = own / f".{INDEX_NAME}"
-    temporary.write_text(
-        json.dumps({"schema": SCHEMA, "runtime": runtime, "files": files}, indent=1), "utf-8"
-    )
-    os.replace(temporary, own / INDEX_NAME)
+    index = {"schema": SCHEMA, "runtime": runtime, "files": files}
+    write_file(own / INDEX_NAME, json.dumps(index, indent=1))

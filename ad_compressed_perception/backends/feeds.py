@@ -38,6 +38,20 @@ def check_feeds(inputs: tuple[TensorSpec, ...], feeds: Tensors) -> None:
             )
 
 
+def refuse_nan(backend: str, feeds: Tensors, becomes: str) -> None:
+    """Raise BackendError where an input has NaN, of which a runtime makes what looks plausible.
+
+    Args:
+        backend: its name.
+        feeds: the inputs.
+        becomes: what the runtime makes of NaN.
+    """
+    for name, array in feeds.items():
+        # The minimum is NaN where any element is; 0.07 ms for 1.4 million of them.
+        if array.dtype.kind == "f" and np.isnan(array.min(initial=np.inf)):
+            raise BackendError(f"{backend}: input {name!r} has NaN, which would become {becomes}")
+
+
 def warm_up(session: Session, inputs: tuple[TensorSpec, ...], runs: int) -> float:
     """Run a session on zeros, so that the first frame has no first-run work; return milliseconds.
 

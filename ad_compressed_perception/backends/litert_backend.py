@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ad_compressed_perception.backends.base import (
-    Backend,
     BackendOptions,
     BackendStatus,
+    HashingBackend,
     Session,
     SessionInfo,
     Tensors,
@@ -30,6 +30,7 @@ from ad_compressed_perception.backends.base import (
 from ad_compressed_perception.backends.checked_load import backend_errors
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
 from ad_compressed_perception.core.errors import BackendError
+from ad_compressed_perception.core.model_files import read_checked
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import LayerRecord, TensorSpec
 
@@ -76,6 +77,8 @@ class _Port:
         limits = np.iinfo(self.stored)
         # Half to even, as the runtime's own Quantize does.
         levels = np.rint(real / np.float32(self.scale)) + self.zero_point
+        if np.isnan(levels.min(initial=0.0)):  # an integer cannot hold it, and would be a plausible number
+            raise BackendError(f"input {self.spec.name!r} has NaN, which its {self.stored.name} cannot hold")
         return np.clip(levels, limits.min, limits.max).astype(self.stored)
 
     def to_real(self, stored: NDArray[Any]) -> NDArray[Any]:
@@ -87,11 +90,11 @@ class _Port:
 class LiteRtSession(Session):
     """A model in LiteRT's interpreter."""
 
-    def __init__(self, model: Path, options: LiteRtOptions) -> None:
+    def __init__(self, model: Path, options: LiteRtOptions, sha256: str | None) -> None:
         """Load and warm up; raise BackendError where the file cannot be used."""
         self._model = model
         start = perf_counter()
-        self._interpreter = open_interpreter(model, options.threads, options.xnnpack)
+        self._interpreter = open_interpreter(model, options.threads, options.xnnpack, sha256)
         load_ms = (perf_counter() - start) * 1e3
         self._inputs = [_Port(details, is_input=True) for details in self._interpreter.get_input_details()]
         self._outputs = [_Port(details, is_input=False) for details in self._interpreter.get_output_details()]
@@ -136,11 +139,12 @@ class LiteRtSession(Session):
         self._interpreter = None
 
 
-class LiteRtBackend(Backend):
+class LiteRtBackend(HashingBackend):
     """Runs .tflite files in LiteRT."""
 
     name: ClassVar[str] = "litert"
     distribution: ClassVar[str] = "ai-edge-litert"
+    reads: ClassVar[tuple[str, ...]] = (SUFFIX,)
     options_type: ClassVar[type[BackendOptions]] = LiteRtOptions
 
     @classmethod
@@ -152,7 +156,7 @@ class LiteRtBackend(Backend):
             return BackendStatus(cls.name, available=False, detail=str(error))
         return BackendStatus(cls.name, available=True, version=_version(), providers=("CPU",))
 
-    def load(self, model: Path, options: Mapping[str, Any]) -> Session:
+    def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         """Load and warm up a .tflite file; options are those of LiteRtOptions.
 
         Raises:
@@ -161,7 +165,7 @@ class LiteRtBackend(Backend):
         """
         parsed = self.parse_options(options)
         with backend_errors(self.name, Path(model)):
-            return LiteRtSession(Path(model), parsed)
+            return LiteRtSession(Path(model), parsed, sha256)
 
 
 def _import_runtime() -> Any:
@@ -172,19 +176,23 @@ def _import_runtime() -> Any:
     return interpreter
 
 
-def open_interpreter(model: Path, threads: int, xnnpack: bool) -> Any:
+def open_interpreter(model: Path, threads: int, xnnpack: bool, sha256: str | None = None) -> Any:
     """Return LiteRT's interpreter of a file, its tensors allocated; see LiteRtOptions.
 
+    The file is read and not mapped: a mapped file that is written over ends the process at the next frame.
+
     Raises:
-        BackendError: LiteRT is missing; the file is missing, not a .tflite file, damaged, or has
-            operators LiteRT lacks.
+        BackendError: LiteRT is missing; the file is missing, of another sha256 than the given one, not a
+            .tflite file, damaged, or has operators LiteRT lacks.
     """
     runtime = _import_runtime()
-    _check_file(model)
+    content = read_checked(model, sha256, BackendError)
+    if content[4:8] != _IDENTIFIER:
+        raise BackendError(f"{model} is not a .tflite file: backend 'litert' runs no other")
     resolvers = runtime.OpResolverType
     try:
         interpreter = runtime.Interpreter(
-            model_path=str(model),
+            model_content=content,
             num_threads=threads,
             experimental_op_resolver_type=(
                 resolvers.AUTO if xnnpack else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -202,16 +210,6 @@ def _version() -> str:
         return version("ai-edge-litert")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _check_file(model: Path) -> None:
-    try:
-        with model.open("rb") as stream:
-            head = stream.read(8)
-    except OSError as error:
-        raise BackendError(f"cannot read model file {model}: {error.strerror or error}") from error
-    if head[4:] != _IDENTIFIER:
-        raise BackendError(f"{model} is not a .tflite file: backend 'litert' runs no other")
 
 
 def _layer_records(interpreter: Any) -> list[LayerRecord]:

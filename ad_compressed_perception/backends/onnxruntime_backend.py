@@ -1,20 +1,22 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime: on the CPU, and on NVIDIA devices where its GPU build is installed."""
+"""ONNX Runtime: on the CPU, on NVIDIA devices by its GPU build, on Qualcomm's by their plug-in."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from ad_compressed_perception.backends.base import (
+    UNKNOWN,
     BackendOptions,
     BackendStatus,
     HashingBackend,
@@ -27,7 +29,20 @@ from ad_compressed_perception.backends.base import (
 from ad_compressed_perception.backends.checked_load import backend_errors
 from ad_compressed_perception.backends.compiled_cache import compiled_cache
 from ad_compressed_perception.backends.feeds import check_feeds, warm_up
+from ad_compressed_perception.backends.onnxruntime_options import OnnxRuntimeOptions
 from ad_compressed_perception.backends.onnxruntime_profile import read_profile
+from ad_compressed_perception.backends.onnxruntime_providers import (
+    COMPILING,
+    CPU,
+    EMULATED,
+    PROVIDERS,
+    QNN,
+    actual_providers,
+    add_qnn,
+    provider_chain,
+    record_assignment,
+    refuse_cpu,
+)
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.model_files import external_data, is_inside, read_checked
 from ad_compressed_perception.core.one_line import one_line
@@ -42,8 +57,7 @@ from ad_compressed_perception.onnx_graph.layers import (
 )
 from ad_compressed_perception.packing.decompress import decompress
 
-CPU = "CPUExecutionProvider"
-PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_LOGGER = logging.getLogger(__name__)
 _FATAL_ONLY = 4
 _EXTERNAL_FROM_BYTES = "64"
 _PROFILE_WARMUP_RUNS = 3
@@ -55,33 +69,6 @@ _DTYPES = {
     "tensor(bool)": "bool",
     **{f"tensor({name})": name for name in _INTEGERS},
 }
-
-
-class OnnxRuntimeOptions(BackendOptions):
-    """Options of the backend ``onnxruntime``."""
-
-    provider: Literal["cpu", "cuda", "tensorrt"] = Field("cpu", description="where the model runs")
-    device_id: int = Field(0, ge=0, description="which GPU; not used by provider cpu")
-    threads: int = Field(1, ge=0, le=1024, description="inside one operator; 0: the runtime's choice")
-    inter_op_threads: int = Field(
-        1, ge=0, le=1024, description="operators at the same time; other than 1 runs branches in parallel"
-    )
-    spinning: bool = Field(
-        False,
-        description="idle threads busy-wait: faster for one model alone, slower for all that share cores",
-    )
-    graph_optimization: Literal["all", "extended", "basic", "none"] = "all"
-    flush_denormals: bool = Field(
-        True, description="load denormal weights (below 1.2e-38) as zero: same results, can be much faster"
-    )
-    warmup_runs: int = Field(3, ge=0, le=1000, description="runs on zeros before the first frame")
-    strict: bool = Field(False, description="refuse to run on another provider than the one asked for")
-    trt_fp16: bool = Field(False, description="tensorrt: allow half precision")
-    trt_engine_cache: str | None = Field(
-        None,
-        description="tensorrt: folder that keeps built engines, relative: in the user's cache; "
-        "without it every load builds them again",
-    )
 
 
 class OnnxRuntimeSession(Session):
@@ -96,20 +83,25 @@ class OnnxRuntimeSession(Session):
         self._sha256 = sha256
         self._options = options
         requested = PROVIDERS[options.provider]
-        self._provider_chain = _provider_chain(runtime, options, cache)
+        self._provider_chain = provider_chain(runtime, options, cache)
+        self._is_emulated = False
         start = perf_counter()
         source, content = self._read()
         self._stores_weights_only = stores_weights_only(source)
         self._layers: list[LayerRecord] | None = None
         plain, compute = is_plain_float32(source), has_compute(source)
         del source  # the weights are in memory twice while the runtime loads, not three times
-        if plain or options.provider == "tensorrt":
+        if plain or requested in COMPILING:
             self._session = self._open(self._session_options(), content)
         else:
             self._session, self._layers = self._open_and_list(content)
+        actual = actual_providers(self._session)
+        if requested in COMPILING and actual == CPU and not plain:
+            self._session, self._layers = self._open_and_list(content)
+        if self._is_emulated and QNN in actual:
+            actual += EMULATED
         del content
         load_ms = (perf_counter() - start) * 1e3
-        actual = str(self._session.get_providers()[0])
         if options.strict and actual != requested:
             raise BackendError(
                 f"onnxruntime: {requested} was asked for in strict mode, the session got {actual}; "
@@ -148,11 +140,12 @@ class OnnxRuntimeSession(Session):
         """List the nodes of the optimized graph; compiles the model again unless loading listed them.
 
         Raises:
-            BackendError: the model runs in a TensorRT engine, whose layers cannot be listed.
+            BackendError: a provider compiled the model, whose layers cannot be listed then.
         """
-        if self.info.provider == PROVIDERS["tensorrt"]:
+        if any(name in self.info.provider for name in COMPILING):
             raise BackendError(
-                "onnxruntime: the layers inside a TensorRT engine cannot be listed; inspect with provider cpu"
+                f"onnxruntime: the layers that {self.info.provider} compiled cannot be listed; inspect with "
+                "provider cpu"
             )
         if self._layers is None:
             _, self._layers = self._open_and_list(self._read()[1])
@@ -160,8 +153,10 @@ class OnnxRuntimeSession(Session):
 
     def profile(self, feeds: Tensors, runs: int) -> list[LayerTime]:
         """Time every operator with ONNX Runtime's profiler; see Session.profile."""
-        if self.info.provider == PROVIDERS["tensorrt"]:
-            raise BackendError("onnxruntime: the layers inside a TensorRT engine cannot be timed one by one")
+        if any(name in self.info.provider for name in COMPILING):
+            raise BackendError(
+                f"onnxruntime: the layers that {self.info.provider} compiled cannot be timed one by one"
+            )
         check_feeds(self._inputs, feeds)
         with tempfile.TemporaryDirectory(prefix="adcp-profile-") as folder:
             session, records = self._open_and_list(self._with_names(), str(Path(folder) / "run"))
@@ -177,11 +172,14 @@ class OnnxRuntimeSession(Session):
         self._session = None
 
     def _executed(self, plain: bool, compute: bool, actual: str) -> tuple[str, float | None]:
-        if actual == PROVIDERS["tensorrt"]:
+        if QNN in actual:
+            return UNKNOWN, None  # its float layers run in half precision on some processors
+        if PROVIDERS["tensorrt"] in actual:
             # TensorRT selects each layer's kernel itself and does not report it.
             return ("fp32" if plain and not self._options.trt_fp16 else "mixed"), None
         if self._layers is None:
-            return "fp32", (0.0 if compute else None)
+            is_rounded = self._options.cuda_tf32 and PROVIDERS["cuda"] in actual
+            return "tf32" if is_rounded else "fp32", (0.0 if compute else None)
         return executed_precision(self._layers, fallback="fp32")
 
     def _session_options(self) -> Any:
@@ -204,6 +202,10 @@ class OnnxRuntimeSession(Session):
             session_options.add_session_config_entry(
                 f"session.{pool}.allow_spinning", "1" if options.spinning else "0"
             )
+        if options.provider != "cpu":
+            record_assignment(session_options)
+            if options.strict:
+                refuse_cpu(session_options)
         return session_options
 
     def _read(self) -> tuple[Any, str | bytes]:
@@ -227,13 +229,26 @@ class OnnxRuntimeSession(Session):
 
     def _open(self, session_options: Any, source: str | bytes) -> Any:
         try:
-            session = self._runtime.InferenceSession(source, session_options, providers=self._provider_chain)
+            session = self._create(source, session_options)
         # The runtime's exception classes have no common base but Exception.
         except Exception as error:
-            raise BackendError(f"onnxruntime cannot load {self._model}: {one_line(error)}") from error
+            if self._provider_chain == [(CPU, {})] or self._options.strict:
+                raise BackendError(f"onnxruntime cannot load {self._model}: {one_line(error)}") from error
+            _LOGGER.warning("%s on %s: %s", self._model.name, self._options.provider, one_line(error))
+            self._provider_chain = [(CPU, {})]
+            return self._open(session_options, source)
         # It keeps the bytes for a later change of providers, which would double the memory of the weights.
         session._model_bytes = None
         return session
+
+    def _create(self, source: str | bytes, session_options: Any) -> Any:
+        """Create a session that never changes its providers by itself, as it would by default."""
+        chain = self._provider_chain
+        if not chain:
+            self._is_emulated = add_qnn(self._runtime, session_options, self._options.qnn_backend)
+        return self._runtime.InferenceSession(
+            source, session_options, providers=chain or None, enable_fallback=0
+        )
 
     def _open_and_list(
         self, source: str | bytes, profile_prefix: str | None = None
@@ -270,7 +285,13 @@ class OnnxRuntimeBackend(HashingBackend):
 
     name: ClassVar[str] = "onnxruntime"
     distribution: ClassVar[str] = "onnxruntime"
+    reads: ClassVar[tuple[str, ...]] = (".onnx", ".adcpz")
     options_type: ClassVar[type[BackendOptions]] = OnnxRuntimeOptions
+
+    @classmethod
+    def strict_options(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Refuse single operators on another provider, too; see Backend.strict_options."""
+        return {**options, "strict": True}
 
     @classmethod
     def status(cls) -> BackendStatus:
@@ -280,6 +301,8 @@ class OnnxRuntimeBackend(HashingBackend):
         except BackendError as error:
             return BackendStatus(cls.name, available=False, detail=str(error))
         providers = tuple(runtime.get_available_providers())
+        if QNN not in providers and find_spec("onnxruntime_qnn") is not None:
+            providers = (QNN, *providers)
         return BackendStatus(
             cls.name,
             available=True,
@@ -291,8 +314,8 @@ class OnnxRuntimeBackend(HashingBackend):
     def _load(self, model: Path, options: Mapping[str, Any], sha256: str | None) -> Session:
         """Load and warm up an ONNX file; options are those of OnnxRuntimeOptions.
 
-        A provider the installed build lacks falls back to the next one (tensorrt, cuda, cpu), which
-        ``info.provider`` then names.
+        A provider the installed build lacks falls back to the next one (tensorrt, cuda, cpu), and operators
+        that a provider does not know to the CPU: ``info.provider`` names all that have operators.
 
         Raises:
             BackendError: ONNX Runtime is missing; an unknown option or value; the file is missing, not
@@ -318,29 +341,6 @@ def _import_runtime() -> Any:
             f"{one_line(error)}"
         ) from error
     return onnxruntime
-
-
-def _provider_chain(
-    runtime: Any, options: OnnxRuntimeOptions, cache: Path | None
-) -> list[tuple[str, dict[str, str]]]:
-    available = runtime.get_available_providers()
-    requested = PROVIDERS[options.provider]
-    if options.strict and requested not in available:
-        raise BackendError(
-            f"onnxruntime: {requested} was asked for in strict mode, this build has only "
-            f"{', '.join(available)}; GPUs need the extra [gpu]"
-        )
-    chain: list[tuple[str, dict[str, str]]] = []
-    device = {"device_id": str(options.device_id)}
-    if options.provider == "tensorrt":
-        engine = {**device, "trt_fp16_enable": str(options.trt_fp16)}
-        if cache is not None:
-            engine |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)}
-        chain.append((requested, engine))
-    if options.provider in ("tensorrt", "cuda"):
-        chain.append((PROVIDERS["cuda"], device))
-    chain.append((CPU, {}))
-    return [(name, settings) for name, settings in chain if name in available]
 
 
 def _tensor_spec(value: Any, *, is_input: bool) -> TensorSpec:

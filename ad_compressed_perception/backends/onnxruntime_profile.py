@@ -25,9 +25,14 @@ def read_profile(path: Path, skip_runs: int, records: list[LayerRecord]) -> list
         records: the executed graph's layers; operators are joined to them by name.
 
     Raises:
-        BackendError: the file holds no complete run.
+        BackendError: the file holds no complete run, or is cut off, as on a full disk.
     """
-    events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackendError(
+            f"onnxruntime's profile {path} is incomplete: make room on that disk, or set TMPDIR to another"
+        ) from error
     runs = sorted(
         (event["ts"], event["ts"] + event["dur"])
         for event in events

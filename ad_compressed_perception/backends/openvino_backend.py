@@ -32,7 +32,7 @@ from ad_compressed_perception.backends.base import (
 )
 from ad_compressed_perception.backends.checked_load import backend_errors, refuse_broken
 from ad_compressed_perception.backends.compiled_cache import compiled_cache
-from ad_compressed_perception.backends.feeds import check_feeds, warm_up
+from ad_compressed_perception.backends.feeds import check_feeds, refuse_nan, warm_up
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.model_files import external_data, read_checked
 from ad_compressed_perception.core.one_line import one_line
@@ -161,6 +161,7 @@ class OpenVinoSession(Session):
         """Run the model; see Session.infer. Outputs are copied out of the request's buffers."""
         check_feeds(self._inputs, feeds)
         arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+        refuse_nan("openvino", arrays, "zeros")  # by its ReLU
         try:
             # The call returns after the run, so the caller's arrays can be read in place.
             results = self._request.infer(arrays, share_inputs=True, share_outputs=False)
@@ -213,6 +214,10 @@ class OpenVinoBackend(HashingBackend):
 
     name: ClassVar[str] = "openvino"
     distribution: ClassVar[str] = "openvino"
+    reads: ClassVar[tuple[str, ...]] = (".onnx", ".adcpz", ".xml")
+    precisions: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        name: {"precision": name} for name in ("fp32", "bf16", "fp16")
+    }
     options_type: ClassVar[type[BackendOptions]] = OpenVinoOptions
 
     @classmethod

@@ -4,38 +4,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from ad_compressed_perception.cli import options as o
 
 if TYPE_CHECKING:
     from ad_compressed_perception.backends.base import BackendStatus
 
-SCHEMA = "adcp-backends/1"
-
 
 def backends(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: o.AsJson = False,
 ) -> None:
-    """List every registered backend with its version and providers, or the reason it is missing."""
-    import json
-    from dataclasses import asdict
+    """List every registered backend with its version and providers, or the reason it is missing.
 
-    from rich.table import Table
+    What is not installed is listed with the line that installs it.
+    """
+    from ad_compressed_perception.backends.choose_variant import missing_runtime
+    from ad_compressed_perception.cli.output import new_table, table_console
+    from ad_compressed_perception.compression.runtime_files import converter_install
+    from ad_compressed_perception.report.kit.document import copied
+    from ad_compressed_perception.report.schemas.backends import BackendEntry, Backends
 
-    from ad_compressed_perception.cli.output import table_console
-
-    found = statuses()
+    entries = []
+    for status in statuses():
+        missing = "" if status.available else missing_runtime(status.name)
+        install = missing if missing.startswith("pip ") else ""
+        converter = converter_install(status.name)
+        entries.append(copied(BackendEntry, status, install=install, converter_install=converter))
     if as_json:
-        print(json.dumps({"schema": SCHEMA, "backends": [asdict(status) for status in found]}, indent=2))
+        print(Backends(backends=entries).to_json())
         return
-    table = Table()
-    for title in ("backend", "available", "version", "providers, devices", "remark"):
-        table.add_column(title, overflow="fold")
-    for status in found:
-        available = "yes" if status.available else "no"
-        table.add_row(status.name, available, status.version, ", ".join(status.providers), status.detail)
-    table_console().print(table, markup=False)
+    rows = [
+        (
+            one.name,
+            "yes" if one.available else "no",
+            one.version,
+            ", ".join(one.providers),
+            "; ".join(filter(None, [one.detail, one.install, _converter_remark(one.converter_install)])),
+        )
+        for one in entries
+    ]
+    columns = ("backend", "available", "version", "providers, devices", "remark")
+    table_console().print(new_table(None, *columns, rows=rows))
+
+
+def _converter_remark(install: str) -> str:
+    return f"to write its files: {install}" if install else ""
 
 
 def statuses() -> list[BackendStatus]:

@@ -6,26 +6,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ad_compressed_perception.cli.options import MAX_BAD_FRAMES, MODEL_HELP
+from ad_compressed_perception.cli import options as o
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.analysis.benchmark import Benchmark, BenchmarkVariant, VariantFigures
+    from ad_compressed_perception.analysis.benchmark import BenchmarkVariant
     from ad_compressed_perception.core.manifest import Manifest
     from ad_compressed_perception.image.decode import Frame
-    from ad_compressed_perception.report.schema import Host
+    from ad_compressed_perception.report.schemas.benchmark import Benchmark, VariantTimes
 
-SCHEMA = "adcp-benchmark/1"
 # Decoded frames are held in memory, so that reading them is not timed; further rounds reuse them.
 MAX_FRAMES = 64
 
 
 def benchmark(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR|FILE", help=MODEL_HELP)],
+    model_dir: o.ModelOrFile,
     variants: Annotated[
         str | None,
         typer.Option(
@@ -33,12 +33,8 @@ def benchmark(
             help="Variants, each VARIANT\\[@BACKEND]\\[:OPTION=VALUE]...; all there are by default.",
         ),
     ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="Run all of them on this backend instead of their own.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=0, help="Threads inside one inference; 0: the runtime's choice.")
-    ] = None,
+    backend: o.OtherBackend = None,
+    threads: o.Threads = None,
     iterations: Annotated[int, typer.Option(min=1, max=1_000_000, help="Rounds that are counted.")] = 100,
     frames: Annotated[
         str | None,
@@ -47,34 +43,24 @@ def benchmark(
             help="Camera frames, to time prepare and post too; noise and inference alone by default.",
         ),
     ] = None,
-    max_bad_frames: Annotated[str | None, MAX_BAD_FRAMES] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    max_bad_frames: o.MaxBadFrames = None,
+    work: o.WorkToRead = None,
+    as_json: o.AsJson = False,
 ) -> None:
     """Time variants against the baseline: each round runs all of them once, in changing order.
 
     The speed-up is the median of the rounds' ratios with its 95% interval: a slowdown of the machine
-    affects both sides of a ratio. Rejected variants may take part; the table says so.
+    affects both sides of a ratio. Rejected variants may take part; the table says so. Where a variant
+    computes several frames at the same time, frames a second are measured too.
     """
-    import json
-
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ad_compressed_perception.analysis.benchmark import run_benchmark
     from ad_compressed_perception.cli.model_file import folder_of
-    from ad_compressed_perception.report.host import describe_host
+    from ad_compressed_perception.cli.progress_bar import ProgressBar
 
     model_dir = folder_of(model_dir, work, frames)
     manifest, compared = _variants(model_dir, variants, backend, work)
-    images, source = _frames(frames, iterations, max_bad_frames)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("rounds", total=iterations)
+    images, source = _frames(manifest, frames, iterations, max_bad_frames)
+    with ProgressBar() as bar:
         result = run_benchmark(
             manifest,
             compared,
@@ -82,18 +68,12 @@ def benchmark(
             source=source,
             rounds=iterations,
             options={} if threads is None else {"threads": threads},
-            progress=lambda done: bar.update(task, completed=done),
+            advance=partial(bar, "rounds"),
         )
-    host = describe_host()
     if as_json:
-        document: dict[str, Any] = {
-            "schema": SCHEMA,
-            **result.as_dict(),
-            "host": host.model_dump(mode="json"),
-        }
-        print(json.dumps(document, indent=2, allow_nan=False))
+        print(result.to_json())
     else:
-        _print_table(result, host)
+        _print_table(result)
 
 
 def _variants(
@@ -115,37 +95,35 @@ def _variants(
     return manifest, compared
 
 
-def _frames(spec: str | None, rounds: int, max_bad_frames: str | None) -> tuple[Sequence[Frame] | None, str]:
+def _frames(
+    manifest: Manifest, spec: str | None, rounds: int, max_bad_frames: str | None
+) -> tuple[Sequence[Frame] | None, str]:
     if spec is None:
         return None, ""
     from ad_compressed_perception.data.bad_frames import parse_limit
-    from ad_compressed_perception.data.frames import open_frames
+    from ad_compressed_perception.data.input_frames import open_model_frames
 
     limit = min(rounds, MAX_FRAMES)
-    opened = open_frames(spec, limit=limit, max_bad=parse_limit(max_bad_frames))
+    opened = open_model_frames(manifest, spec, limit=limit, max_bad=parse_limit(max_bad_frames))
     images = list(opened.frames(opened.readable(range(len(opened)))))
     for sentence in opened.account().sentences():
         print(f"warning: {sentence}", file=sys.stderr)
     return images, opened.describe
 
 
-def _print_table(result: Benchmark, host: Host) -> None:
-    from rich.table import Table
+def _print_table(result: Benchmark) -> None:
+    from ad_compressed_perception.cli.output import new_table, table_console
 
-    from ad_compressed_perception.cli.output import table_console
-
-    end_to_end = any("total" in figures.stages_ms for figures in result.variants)
-    table = Table(title=f"{result.model}: milliseconds over {result.rounds} rounds", title_justify="left")
-    for title in ("variant", "backend", "precision"):
-        table.add_column(title, overflow="fold")
-    for title in ("integer", "size KiB", "infer p50", "p90", "p99", "min", "speed-up [95%]"):
-        table.add_column(title, justify="right")
+    host = result.host
+    end_to_end = any("total" in figures.stages_ms for figures in result.variants.values())
+    columns = ["variant", "backend", "precision"]
+    columns += [">integer", ">size KiB", ">infer p50", ">p90", ">p99", ">min", ">speed-up (95 %)"]
     if end_to_end:
-        for title in ("prepare p50", "post p50", "total p50", "total p99", "total speed-up [95%]"):
-            table.add_column(title, justify="right")
-    table.add_column("verdict")
-    for figures in result.variants:
-        table.add_row(*_cells(figures, end_to_end))
+        columns += [">prepare p50", ">post p50", ">total p50", ">total p99", ">total speed-up (95 %)"]
+    title = f"{result.model}: milliseconds over {result.rounds} rounds"
+    table = new_table(title, *columns, "verdict")
+    for label, figures in result.variants.items():
+        table.add_row(label, *_cells(figures, end_to_end))
     console = table_console()
     console.print(table, markup=False)
     console.print(
@@ -154,6 +132,8 @@ def _print_table(result: Benchmark, host: Host) -> None:
         highlight=False,
         markup=False,
     )
+    if any(figures.under_load for figures in result.variants.values()):
+        console.print(_under_load(result), highlight=False, markup=False)
     console.print(
         f"{host.cpu or host.machine}, {host.logical_cores} cores, {host.memory_gib} GiB, "
         f"{' '.join(host.cpu_features)}, Python {host.python}",
@@ -162,13 +142,12 @@ def _print_table(result: Benchmark, host: Host) -> None:
     )
 
 
-def _cells(figures: VariantFigures, end_to_end: bool) -> list[str]:
-    info, infer = figures.info, figures.stages_ms["infer"]
-    coverage = "-" if info.integer_coverage is None else f"{info.integer_coverage:.0%}"
+def _cells(figures: VariantTimes, end_to_end: bool) -> list[str]:
+    infer = figures.stages_ms["infer"]
+    coverage = "-" if figures.integer_coverage is None else f"{figures.integer_coverage:.0%}"
     cells = [
-        figures.variant.label,
-        f"{info.backend} {info.provider.removesuffix('ExecutionProvider')}",
-        info.precision,
+        f"{figures.backend} {figures.provider.removesuffix('ExecutionProvider')}",
+        figures.precision,
         coverage,
         f"{figures.size_bytes / 1024:,.0f}",
         *(f"{value:.2f}" for value in (infer.p50, infer.p90, infer.p99, infer.min)),
@@ -181,11 +160,25 @@ def _cells(figures: VariantFigures, end_to_end: bool) -> list[str]:
     return [*cells, figures.verdict or "-"]
 
 
-def _ratio(figures: VariantFigures, stage: str) -> str:
+def _ratio(figures: VariantTimes, stage: str) -> str:
+    from ad_compressed_perception.report.kit.figures import interval_text
+
     ratio = figures.speedup.get(stage)
-    return "reference" if ratio is None else f"{ratio.median:.2f} [{ratio.low:.2f} {ratio.high:.2f}]"
+    return "reference" if ratio is None else interval_text(ratio, 2)
+
+
+def _under_load(result: Benchmark) -> str:
+    from ad_compressed_perception.report.kit.figures import interval_text
+
+    found = [(label, figures.under_load) for label, figures in result.variants.items() if figures.under_load]
+    texts = [
+        f"{label} {load.throughput_hz:.1f} frames/s at {load.latency_ms:.1f} ms"
+        + ("" if label == result.reference else f" ({interval_text(load.throughput_ratio, 2)} times as many)")
+        for label, load in found
+    ]
+    return f"Frames as fast as they are taken: {'; '.join(texts)}."
 
 
 def _threads(result: Benchmark) -> str:
-    counts = sorted({figures.info.threads for figures in result.variants})
+    counts = sorted({figures.threads for figures in result.variants.values()})
     return f"Threads: {', '.join('auto' if count == 0 else str(count) for count in counts)}."

@@ -4,26 +4,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ad_compressed_perception.cli.options import MAX_BAD_FRAMES
+from ad_compressed_perception.cli import options as o
+from ad_compressed_perception.cli.output import new_table, table_console
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.analysis.evaluate import EvaluationResult, Figure
+    from ad_compressed_perception.analysis.evaluate import EvaluationResult
     from ad_compressed_perception.analysis.saved_results import SavedResults
-    from ad_compressed_perception.core.manifest import Manifest
+    from ad_compressed_perception.core.manifest import Manifest, VerdictStatus
     from ad_compressed_perception.data.labeled.dataset import LabeledData
+    from ad_compressed_perception.metrics.interval import Interval
+    from ad_compressed_perception.report.schemas.evaluation import Evaluation
 
-SCHEMA = "adcp-evaluation/1"
 _LISTED = 12
 
 
 def evaluate(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder with model.yaml.")],
+    model_dir: o.ModelFolder,
     data: Annotated[str, typer.Option(metavar="SPEC", help="FOLDER, LABELS or LABELS@FRAMES, see above.")],
     variant: Annotated[
         str | None,
@@ -32,23 +34,13 @@ def evaluate(
             help="Variants; those after the first are compared with it (default: the baseline).",
         ),
     ] = None,
-    label_map: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|NAME",
-            help="YAML map from the data's names to the model's labels, or a shipped one: camvid_road.",
-        ),
+    head: Annotated[
+        str | None, typer.Option(metavar="HEAD", help="Of a model with several heads: the one to evaluate.")
     ] = None,
-    from_share: Annotated[
-        float,
-        typer.Option(
-            "--from", min=0.0, max=1.0, help="Share of the data to begin at: 0.75 is its last quarter."
-        ),
-    ] = 0.0,
-    to_share: Annotated[
-        float, typer.Option("--to", min=0.0, max=1.0, help="Share of the data to end at.")
-    ] = 1.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many frames, at even steps.")] = None,
+    label_map: o.LabelMap = None,
+    from_share: o.FromShare = 0.0,
+    to_share: o.ToShare = 1.0,
+    limit: o.LabeledLimit = None,
     score_threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Detection: least score of a box (default 0.01).")
     ] = None,
@@ -76,26 +68,18 @@ def evaluate(
             help="Detection: also evaluate the COCO results of another program; may be repeated.",
         ),
     ] = None,
-    max_bad_frames: Annotated[str | None, MAX_BAD_FRAMES] = None,
-    tolerance_ms: Annotated[
-        float, typer.Option(min=0.0, help="Planning: farthest label taken for a frame, milliseconds.")
-    ] = 50.0,
-    backend: Annotated[
-        str | None, typer.Option(help="Run all variants on this backend instead of their own.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=0, help="Threads inside one inference; 0: the runtime's choice.")
-    ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
-        ),
-    ] = None,
+    max_bad_frames: o.MaxBadFrames = None,
+    tolerance_ms: o.Tolerance = o.TOLERANCE_MS,
+    backend: o.OtherBackend = None,
+    threads: o.Threads = None,
+    work: o.WorkToRead = None,
     per_class: Annotated[
         bool, typer.Option(help="Also show every class (detection, classification).")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the JSON document to this file, too.")
+    ] = None,
+    as_json: o.AsJson = False,
 ) -> None:
     """Measure the accuracy of variants on labeled data, each figure with its 95% interval.
 
@@ -115,22 +99,26 @@ def evaluate(
     a FOLDER with steering.csv (stamp_ns,steering_angle_rad) or trajectories.jsonl and images/,
     or FILE@IMAGES, or FILE@BAG:TOPIC.
 
+    A model with several heads is evaluated head by head: --head names the one that SPEC is for.
+
     Variants that the gate rejected are evaluated too, and marked.
     """
-    import json
-
     from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, compare
     from ad_compressed_perception.analysis.evaluate_results_file import evaluate_results_file
+    from ad_compressed_perception.analysis.evaluate_variants import evaluate_variants
     from ad_compressed_perception.analysis.saved_results import SavedResults, check_format, new_folder
     from ad_compressed_perception.cli.models import open_model
+    from ad_compressed_perception.cli.progress_bar import ProgressBar
     from ad_compressed_perception.data.bad_frames import parse_limit
     from ad_compressed_perception.data.labeled.boxes import BoxData
     from ad_compressed_perception.data.labeled.dataset import choose_indices
     from ad_compressed_perception.data.labeled.open import open_labeled
+    from ad_compressed_perception.tasks.pipeline import of_head, open_head
 
-    names = list(dict.fromkeys(name.strip() for name in (variant or "").split(",") if name.strip()))
+    names = list(o.names_in(variant, "--variant") or ())
     manifest = open_model(model_dir, work, names)
     names = names or [manifest.baseline]
+    whole, manifest = manifest, of_head(manifest, head, "--head")
     labeled = open_labeled(data, manifest, label_map, tolerance_ms)
     chosen_frames = choose_indices(len(labeled), from_share, to_share, limit)
     indices = labeled.readable(chosen_frames, parse_limit(max_bad_frames))
@@ -154,7 +142,10 @@ def evaluate(
         file_format = check_format(manifest.task, save_format)
         folder = new_folder(save)
         writers = {name: SavedResults(folder, name, file_format, labeled) for name in names}
-    measured = _run(manifest, names, labeled, indices, settings, backend, options, writers)
+    opened = partial(open_head, whole, head, backend=backend, options=options, allow_rejected=True)
+    watches = {name: writer.keep for name, writer in writers.items()}
+    with ProgressBar() as bar:
+        measured = evaluate_variants(opened, names, labeled, indices, settings, bar, watches)
     for path in results or ():
         assert isinstance(labeled, BoxData)
         measured.append(
@@ -162,88 +153,47 @@ def evaluate(
         )
     saved = list(dict.fromkeys(path for writer in writers.values() for path in writer.write()))
     comparison = {result.variant: compare(measured[0], result) for result in measured[1:]}
+    document = _document(manifest, labeled, measured, comparison)
+    document.saved = [str(path) for path in saved]
+    if out is not None:
+        document.write(out)
     if as_json:
-        document = _document(manifest, labeled, measured, comparison)
-        document["saved"] = [str(path) for path in saved]
-        print(json.dumps(document, indent=2, allow_nan=False))
+        print(document.to_json())
     else:
         _print_tables(manifest, labeled, measured, comparison, per_class)
         for path in saved:
             print(f"saved: {path}")
 
 
-def _run(
-    manifest: Manifest,
-    names: list[str],
-    labeled: LabeledData,
-    indices: list[int],
-    settings: dict[str, Any],
-    backend: str | None,
-    options: dict[str, Any],
-    writers: Mapping[str, SavedResults],
-) -> list[EvaluationResult]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ad_compressed_perception.analysis.evaluate import evaluate as run_evaluation
-    from ad_compressed_perception.analysis.evaluate import use_settings
-    from ad_compressed_perception.tasks.pipeline import open_pipeline
-
-    results = []
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        for name in names:
-            task = bar.add_task(name, total=len(indices))
-            pipeline = open_pipeline(manifest, name, backend=backend, options=options, allow_rejected=True)
-            try:
-                use_settings(pipeline, **settings)
-                results.append(
-                    run_evaluation(
-                        pipeline,
-                        labeled,
-                        indices,
-                        progress=lambda done, task=task: bar.update(task, completed=done),  # type: ignore[misc]
-                        watch=writers[name].keep if name in writers else None,
-                    )
-                )
-            finally:
-                pipeline.close()
-    return results
-
-
 def _document(
     manifest: Manifest,
     labeled: LabeledData,
     results: list[EvaluationResult],
-    comparison: dict[str, dict[str, Figure]],
-) -> dict[str, Any]:
+    comparison: dict[str, dict[str, Interval]],
+) -> Evaluation:
+    from ad_compressed_perception.report.schemas.evaluation import Difference, Evaluation, LabeledSource
+
     first = results[0]
-    return {
-        "schema": SCHEMA,
-        "model": manifest.name,
-        "task": manifest.task,
-        "data": {
-            "source": labeled.describe,
-            "available": len(labeled),
-            "evaluated": len(first.indices),
-            "classes": list(labeled.class_names),
-        },
-        "settings": first.settings,
-        "lower_is_better": sorted(first.score.lower_is_better),
-        "variants": {
-            result.variant: {"verdict": _verdict(manifest, result.variant), **result.as_dict()}
-            for result in results
-        },
-        "comparison": {
-            name: {
-                "reference": first.variant,
-                "difference": {key: figure.as_dict() for key, figure in figures.items()},
-            }
+    return Evaluation(
+        model=manifest.name,
+        task=manifest.task,
+        data=LabeledSource(
+            source=labeled.describe,
+            available=len(labeled),
+            evaluated=len(first.indices),
+            classes=list(labeled.class_names),
+        ),
+        settings=first.settings,
+        lower_is_better=sorted(first.score.lower_is_better),
+        variants={one.variant: one.document(_verdict(manifest, one.variant)) for one in results},
+        comparison={
+            name: Difference(reference=first.variant, difference=figures)
             for name, figures in comparison.items()
         },
-    }
+    )
 
 
-def _verdict(manifest: Manifest, variant: str) -> str | None:
+def _verdict(manifest: Manifest, variant: str) -> VerdictStatus | None:
     if variant not in manifest.variants:  # results of another program
         return None
     verdict = manifest.variant(variant).verdict
@@ -254,20 +204,16 @@ def _print_tables(
     manifest: Manifest,
     labeled: LabeledData,
     results: list[EvaluationResult],
-    comparison: dict[str, dict[str, Figure]],
+    comparison: dict[str, dict[str, Interval]],
     per_class: bool,
 ) -> None:
-    from rich.table import Table
-
-    from ad_compressed_perception.cli.output import table_console
+    from ad_compressed_perception.report.kit.figures import interval_text
 
     console = table_console()
     first = results[0]
-    table = Table(title=f"{manifest.name}: accuracy on {len(first.indices)} frames", title_justify="left")
-    for title in ("variant", "backend", "precision", "verdict"):
-        table.add_column(title, overflow="fold")
-    for name in first.figures:
-        table.add_column(f"{name} [95%]", justify="right")
+    title = f"{manifest.name}: accuracy on {len(first.indices)} frames"
+    figures = [f">{name} (95 %)" for name in first.figures]
+    table = new_table(title, "variant", "backend", "precision", "verdict", *figures)
     for result in results:
         info = result.info
         table.add_row(
@@ -275,11 +221,15 @@ def _print_tables(
             f"{info.backend} {info.provider.removesuffix('ExecutionProvider')}",
             info.precision,
             _verdict(manifest, result.variant) or "-",
-            *(_cell(figure) for figure in result.figures.values()),
+            *(interval_text(figure, 4) for figure in result.figures.values()),
         )
     for name, differences in comparison.items():
         table.add_row(
-            f"{name} - {first.variant}", "", "", "", *(_cell(one, sign="+") for one in differences.values())
+            f"{name} - {first.variant}",
+            "",
+            "",
+            "",
+            *(interval_text(one, 4, sign="+") for one in differences.values()),
         )
     console.print(table, markup=False)
     if per_class and first.per_class:
@@ -292,13 +242,8 @@ def _print_tables(
 
 
 def _class_table(results: list[EvaluationResult]) -> Any:
-    from rich.table import Table
-
-    table = Table(title="by class", title_justify="left")
-    table.add_column("class")
-    for result in results:
-        for key in next(iter(result.per_class.values())):
-            table.add_column(f"{result.variant} {key}", justify="right")
+    columns = [f">{one.variant} {key}" for one in results for key in next(iter(one.per_class.values()))]
+    table = new_table("by class", "class", *columns)
     for name in results[0].per_class:
         values = [value for result in results for value in result.per_class[name].values()]
         table.add_row(name, *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values))
@@ -307,24 +252,14 @@ def _class_table(results: list[EvaluationResult]) -> Any:
 
 def _confusion_table(result: EvaluationResult) -> Any:
     """Return frames by their class (rows) and the class found (columns)."""
-    from rich.table import Table
-
     columns = list(
         dict.fromkeys([*result.confusion, *(name for row in result.confusion.values() for name in row)])
     )
-    table = Table(title=f"{result.variant}: class (row), found as (column)", title_justify="left")
-    for name in ("", *columns):
-        table.add_column(name, justify="right" if name else "left")
+    title = f"{result.variant}: class (row), found as (column)"
+    table = new_table(title, "", *(f">{name}" for name in columns))
     for name, row in result.confusion.items():
         table.add_row(name, *(str(row.get(column, 0)) for column in columns))
     return table
-
-
-def _cell(figure: Figure, sign: str = "") -> str:
-    def digits(value: float) -> str:
-        return format(value, f"{sign}.4f")
-
-    return f"{digits(figure.value)} [{digits(figure.low)} {digits(figure.high)}]"
 
 
 def _remarks(labeled: LabeledData, results: list[EvaluationResult]) -> list[str]:

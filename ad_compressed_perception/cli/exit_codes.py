@@ -18,3 +18,9 @@ class ExitCode(IntEnum):
     ALARM = 6
     """``adcp watch --once``: an alarm of level ERROR is on, a node gives nothing, or the summary is old."""
     INTERRUPTED = 130
+
+
+def of_verdict(status: str) -> ExitCode:
+    """Return the exit code of a verdict: accepted, rejected or inconclusive."""
+    codes = {"accepted": ExitCode.OK, "rejected": ExitCode.REJECTED, "inconclusive": ExitCode.INCONCLUSIVE}
+    return codes[status]

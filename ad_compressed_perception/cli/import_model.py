@@ -6,46 +6,27 @@ from __future__ import annotations
 
 import os
 import re
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
+import click
 import typer
 
+from ad_compressed_perception.cli.options import AsJson, LabelMap
+from ad_compressed_perception.core.manifest import TaskName
 from ad_compressed_perception.core.one_line import shorten
 
 if TYPE_CHECKING:
     from ad_compressed_perception.core.manifest import Manifest
 
+_Target = Literal["auto", "onnx"]
+_TASKS, _TARGETS = get_args(TaskName), get_args(_Target)
+_LAYOUTS, _COLORS = ("NCHW", "NHWC"), ("BGR", "RGB", "GRAY")
 # Their results are not compared between frames.
 _UNSEEN = ("raw",)
 _LABEL_FILES = (".txt", ".names", ".yaml", ".yml", ".json", ".csv")
 # "0: car", "1: person", as in data.yaml of YOLO trainings; also with other signs between.
 _NUMBERED = re.compile(r"(?P<id>\d{1,6})\s*(?P<sign>[:=,;\s])\s*(?P<name>\S.*)")
-
-
-class _Task(str, Enum):
-    detection = "detection"
-    segmentation = "segmentation"
-    planning = "planning"
-    classification = "classification"
-    raw = "raw"
-
-
-class _Layout(str, Enum):
-    NCHW = "NCHW"
-    NHWC = "NHWC"
-
-
-class _Color(str, Enum):
-    BGR = "BGR"
-    RGB = "RGB"
-    GRAY = "GRAY"
-
-
-class _Convert(str, Enum):
-    auto = "auto"
-    onnx = "onnx"
 
 
 def import_model(
@@ -57,7 +38,10 @@ def import_model(
         ),
     ],
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder to create.")],
-    task: Annotated[_Task | None, typer.Option(help="Task of the model; guessed by default.")] = None,
+    task: Annotated[
+        TaskName | None,
+        typer.Option(click_type=click.Choice(_TASKS), help="Task of the model; guessed by default."),
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(metavar="A,B,..|FILE", help="Class names, or a file with one per line.")
     ] = None,
@@ -74,10 +58,14 @@ def import_model(
     ] = None,
     input_height: Annotated[int | None, typer.Option(min=1, help="Input height in pixels, likewise.")] = None,
     input_layout: Annotated[
-        _Layout | None, typer.Option(help="Input layout; read from the shape by default.")
+        str | None,
+        typer.Option(click_type=click.Choice(_LAYOUTS), help="Input layout; read from the shape by default."),
     ] = None,
     input_color: Annotated[
-        _Color | None, typer.Option(help="Color order; guessed by default, GRAY with one channel.")
+        str | None,
+        typer.Option(
+            click_type=click.Choice(_COLORS), help="Color order; guessed by default, GRAY with one channel."
+        ),
     ] = None,
     input_scale: Annotated[
         float | None, typer.Option(help="Factor on the 0..255 pixel; guessed by default.")
@@ -98,8 +86,12 @@ def import_model(
         ),
     ] = None,
     to: Annotated[
-        _Convert, typer.Option(help="Target format; onnx: convert a .tflite file instead of running it.")
-    ] = _Convert.auto,
+        _Target,
+        typer.Option(
+            click_type=click.Choice(_TARGETS),
+            help="Target format; onnx: convert a .tflite file instead of running it.",
+        ),
+    ] = "auto",
     sample: Annotated[
         str | None,
         typer.Option(
@@ -114,11 +106,19 @@ def import_model(
             help="Labeled data, as of adcp evaluate: scale, color order and resizing are ranked by accuracy.",
         ),
     ] = None,
-    label_map: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|NAME", help="With --data: map from the data's names to the labels."),
+    label_map: LabelMap = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="YAML: sources of all inputs by tensor name, as inputs of model.yaml; constants are baked.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    outputs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML: heads by name, as outputs of model.yaml."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a model file into MODEL_DIR with a model.yaml, run it on a few frames, keep it if that worked.
 
@@ -126,9 +126,9 @@ def import_model(
     from how results on mirrored frames agree with mirrored results, with --data from accuracy. The output,
     and the description in model.yaml, say what was guessed and what stays unsure. With --sample,
     MODEL_DIR/import.report has four images with the results drawn, and all figures.
-    """
-    import json
 
+    --task multi_task makes each output tensor a head; --outputs describes heads of several tensors.
+    """
     from ad_compressed_perception.cli.import_output import as_document, print_imported
     from ad_compressed_perception.importing import import_model as importing
     from ad_compressed_perception.importing.trial import try_source
@@ -138,24 +138,26 @@ def import_model(
     given: dict[str, Any] = {
         "width": input_width,
         "height": input_height,
-        "layout": input_layout.value if input_layout else None,
-        "color": input_color.value if input_color else None,
+        "layout": input_layout,
+        "color": input_color,
         "scale": input_scale,
         "mean": _numbers("--input-mean", input_mean),
         "std": _numbers("--input-std", input_std),
         **_resizing(input_resize),
     }
     request = importing.ImportRequest(
-        task=task.value if task else None,
+        task=task,
         name=name,
         labels=read_labels(labels),
         decoder=decoder,
         decoder_options=_options(decoder_option or []),
         input={key: value for key, value in given.items() if value is not None},
-        convert=to.value,
+        convert=to,
         sample=sample,
         data=data,
         label_map=label_map,
+        inputs=_mapping_of(inputs),
+        outputs=_mapping_of(outputs),
     )
     try_source(source)
     imported = importing.import_model(source, model_dir, request)
@@ -164,9 +166,16 @@ def import_model(
     judged = imported.guess.frames
     warnings = _look_at_results(manifest, sample, judged) if look and sample is not None else []
     if as_json:
-        print(json.dumps(as_document(imported, warnings), indent=2, allow_nan=False))
+        print(as_document(imported, warnings).to_json())
         return
     print_imported(imported, warnings)
+
+
+def _mapping_of(path: Path | None) -> dict[str, Any]:
+    from ad_compressed_perception.core.errors import ManifestError
+    from ad_compressed_perception.core.yaml_file import read_yaml_mapping
+
+    return {} if path is None else dict(read_yaml_mapping(path, "description", ManifestError))
 
 
 def _look_at_results(manifest: Manifest, sample: str, judged: int) -> list[str]:
@@ -179,16 +188,17 @@ def _look_at_results(manifest: Manifest, sample: str, judged: int) -> list[str]:
     from ad_compressed_perception.compression.verification.informative import refuse_uninformative
     from ad_compressed_perception.compression.verification.mirror import mirror_warning
     from ad_compressed_perception.core.errors import ManifestError
-    from ad_compressed_perception.data.frames import open_frames
-    from ad_compressed_perception.tasks.pipeline import open_pipeline
+    from ad_compressed_perception.data.input_frames import open_model_frames
+    from ad_compressed_perception.tasks.pipeline import heads_of, open_pipeline
 
-    source = open_frames(sample)
+    source = open_model_frames(manifest, sample)
     frames = FrameSample(source, source.readable(choose_evenly(range(len(source)), judged or MOST_FRAMES)))
     about = [f"warning: {sentence}" for sentence in source.account().sentences()]
     model = open_pipeline(manifest)
     try:
         refuse_uninformative(model, manifest, frames)
-        warning = mirror_warning(model, manifest, frames)
+        found = (mirror_warning(one, one.task.manifest, frames) for one in heads_of(model).values())
+        warning = "; ".join(text for text in found if text) or None
     except ManifestError as error:
         warning = f"warning: {error}"
     finally:

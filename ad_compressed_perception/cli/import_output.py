@@ -13,32 +13,30 @@ from ad_compressed_perception.core.one_line import shorten
 if TYPE_CHECKING:
     from ad_compressed_perception.importing.choices import Guess, Row
     from ad_compressed_perception.importing.import_model import Imported
+    from ad_compressed_perception.report.schemas.importing import ImportReport
 
-SCHEMA = "adcp-import/1"
 _MOST_ROWS = 14
 
 
-def as_document(imported: Imported, warnings: Sequence[str]) -> dict[str, Any]:
-    """Return everything of an import for JSON."""
-    from ad_compressed_perception.importing.report import guess_as_dict
+def as_document(imported: Imported, warnings: Sequence[str]) -> ImportReport:
+    """Return everything of an import as one document."""
+    from ad_compressed_perception.importing.report import guess_section
+    from ad_compressed_perception.report.kit.document import copied
+    from ad_compressed_perception.report.schemas.importing import ImportReport
 
     manifest = imported.manifest
-    variant = manifest.variant(manifest.baseline)
-    return {
-        "schema": SCHEMA,
-        "model": manifest.name,
-        "task": manifest.task,
-        "kind": imported.framework,
-        "manifest": str(manifest.folder / "model.yaml"),
-        "file": str(manifest.variant_path(manifest.baseline)),
-        "backend": variant.backend,
-        "input": manifest.input.model_dump(exclude_none=True),
-        "output": manifest.output.model_dump(),
-        "labels": manifest.labels,
-        "guess": guess_as_dict(imported.guess),
-        "images": [str(path) for path in imported.images],
-        "warnings": list(warnings),
-    }
+    return copied(
+        ImportReport,
+        manifest,
+        model=manifest.name,
+        kind=imported.framework,
+        manifest=str(manifest.folder / "model.yaml"),
+        file=str(manifest.variant_path(manifest.baseline)),
+        backend=manifest.variant(manifest.baseline).backend,
+        guess=guess_section(imported.guess),
+        images=[str(path) for path in imported.images],
+        warnings=list(warnings),
+    )
 
 
 def print_imported(imported: Imported, warnings: Sequence[str]) -> None:
@@ -63,7 +61,12 @@ def print_imported(imported: Imported, warnings: Sequence[str]) -> None:
     resize = spec.resize if spec.resize != "letterbox" else f"letterbox {spec.letterbox_align}"
     show(f"input {spec.name}: {spec.dtype} {list(spec.shape)} {spec.layout}, {spec.color}, {resize}")
     show(f"scale {spec.scale:g}, mean {spec.mean}, std {spec.std}")
-    show(f"output: {manifest.output.decoder} {manifest.output.options}")
+    for tensor, source in (manifest.inputs or {}).items():
+        show(f"input {tensor}: {source.source}")
+    if manifest.outputs is None:
+        show(f"output: {manifest.output.decoder} {manifest.output.options}")
+    for head, one in (manifest.outputs or {}).items():
+        show(f"head {head}: {one.task}, {len(one.labels)} labels, {one.decoder} {one.options}")
     show(f"manifest: {manifest.folder / 'model.yaml'}")
     if guess.rows and (guess.frames or len(guess.rows) > 1):
         console.print(_table(guess), markup=False)
@@ -128,13 +131,12 @@ def _table(guess: Guess) -> Any:
 
 
 def _figures(row: Row) -> list[str]:
+    from ad_compressed_perception.report.kit.figures import number
+
     found = row.judgment
     assert found is not None, "rows without a judgment have no figures"
 
-    def figure(value: float) -> str:
-        return "-" if value != value else f"{value:.2f}"
-
-    return [figure(found.same), figure(found.other), figure(found.skill), str(found.found)]
+    return [*(number(value, 2) for value in (found.same, found.other, found.skill)), str(found.found)]
 
 
 def _shown(rows: Sequence[Row]) -> list[Row]:

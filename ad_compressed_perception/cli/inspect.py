@@ -5,20 +5,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ad_compressed_perception.cli import options as o
 from ad_compressed_perception.cli.exit_codes import ExitCode
+from ad_compressed_perception.cli.output import new_table, table_console
 from ad_compressed_perception.core.errors import AdcpError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ad_compressed_perception.analysis.inspect import Inspection
-    from ad_compressed_perception.analysis.profile import Profile
-
-SCHEMA = "adcp-inspect/1"
+    from ad_compressed_perception.report.schemas.inspection import Profile
 
 
 def inspect(
@@ -32,17 +32,12 @@ def inspect(
     backend: Annotated[
         str | None, typer.Option(help="Compile with this backend instead of the variant's own.")
     ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
-        ),
-    ] = None,
+    work: o.WorkToRead = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Also time the layers of VARIANT (the baseline) on this host.")
     ] = False,
     runs: Annotated[int, typer.Option(min=1, help="Inferences that --profile measures.")] = 30,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """Show precision and kernel of every executed layer, integer coverage, MACs, memory and size.
 
@@ -50,23 +45,19 @@ def inspect(
     variants may be inspected. With --profile the layers are listed by time, and each kind of operator
     with its share. Float layers beside integer ones are listed with the reason.
     """
-    import json
-
-    from ad_compressed_perception.cli.output import table_console
+    from ad_compressed_perception.report.schemas.inspection import InspectionReport, Layers
 
     name, shown, inspections, errors = _inspect_all(model, variant, backend, work)
     profiled = _profile(model, shown, backend, work, runs) if profile else None
     if as_json:
-        document: dict[str, Any] = {
-            "schema": SCHEMA,
-            "model": name,
-            "variants": {key: found.summary() for key, found in inspections.items()},
-            "errors": errors,
-            "layers": {"variant": shown, "rows": inspections[shown].layer_rows()},
-        }
-        if profiled is not None:
-            document["profile"] = profiled.as_dict()
-        print(json.dumps(document, indent=2, allow_nan=False))
+        document = InspectionReport(
+            model=name,
+            variants={key: found.document() for key, found in inspections.items()},
+            errors=errors,
+            layers=Layers(variant=shown, rows=inspections[shown].layer_rows()),
+            profile=profiled,
+        )
+        print(document.to_json())
     else:
         console = table_console()
         _print_summary(console, name, inspections, errors)
@@ -128,22 +119,8 @@ def _profile(model: Path, shown: str, backend: str | None, work: Path | None, ru
 def _print_summary(
     console: Console, name: str, inspections: dict[str, Inspection], errors: dict[str, str]
 ) -> None:
-    from rich.table import Table
-
-    table = Table(title=name, title_justify="left")
-    for title in (
-        "variant",
-        "backend",
-        "precision",
-        "integer",
-        "size KiB",
-        "RAM MiB",
-        "MMAC",
-        "parameters",
-        "opset",
-    ):
-        table.add_column(title, justify="left" if title in ("variant", "backend", "precision") else "right")
-    table.add_column("verdict")
+    figures = (">integer", ">size KiB", ">RAM MiB", ">MMAC", ">parameters", ">opset")
+    table = new_table(name, "variant", "backend", "precision", *figures, "verdict")
     for key, found in inspections.items():
         costs, info = found.costs, found.info
         unknown = " +?" if costs.layers_without_macs else ""
@@ -185,21 +162,15 @@ def _megabytes(found: Inspection) -> str:
 
 
 def _print_float_layers(console: Console, found: Inspection) -> None:
-    from rich.table import Table
-
     if not found.float_layers:
         return
-    table = Table(title=f"float layers of {found.name}", title_justify="left")
-    for title in ("layer", "why"):
-        table.add_column(title, overflow="fold")
+    table = new_table(f"float layers of {found.name}", "layer", "why")
     for layer in found.float_layers:
         table.add_row(layer.name, layer.why)
     console.print(table, markup=False)
 
 
 def _print_layers(console: Console, found: Inspection) -> None:
-    from rich.table import Table
-
     info = found.info
     for title, specs in (("input", info.inputs), ("output", info.outputs)):
         for spec in specs:
@@ -209,13 +180,8 @@ def _print_layers(console: Console, found: Inspection) -> None:
         options = ", ".join(f"{key}: {value}" for key, value in found.output.options.items())
         shown = f"decoder {found.output.decoder}{f' ({options})' if options else ''}"
         console.print(shown, highlight=False, markup=False)
-    table = Table(
-        title=f"layers of {found.name} as {info.backend} {info.version} runs them", title_justify="left"
-    )
-    table.add_column("#", justify="right")
-    for title in ("layer", "operator", "precision", "kernel"):
-        table.add_column(title, overflow="fold")
-    table.add_column("kMAC", justify="right")
+    title = f"layers of {found.name} as {info.backend} {info.version} runs them"
+    table = new_table(title, ">#", "layer", "operator", "precision", "kernel", ">kMAC")
     for index, layer in enumerate(found.layers):
         record = layer.record
         table.add_row(
@@ -230,37 +196,28 @@ def _print_layers(console: Console, found: Inspection) -> None:
 
 
 def _print_profile(console: Console, found: Profile) -> None:
-    from rich.table import Table
-
-    info = found.info
-    threads = f"{info.threads} threads" if info.threads != 1 else "1 thread"
+    threads = f"{found.threads} threads" if found.threads != 1 else "1 thread"
     console.print(
-        f"{found.name} on {info.backend} {info.version}, {threads}: {found.infer_ms:.3f} ms per inference; "
-        f"sum of the profiled layers {found.layers_ms:.3f} ms (medians of {found.runs} runs)",
+        f"{found.variant} on {found.backend} {found.backend_version}, {threads}: {found.infer_ms:.3f} ms per "
+        f"inference; sum of the profiled layers {found.layers_ms:.3f} ms (medians of {found.runs} runs)",
         highlight=False,
     )
-    table = Table(title="by operator", title_justify="left")
-    for title in ("operator", "precision"):
-        table.add_column(title)
-    for title in ("layers", "ms", "share"):
-        table.add_column(title, justify="right")
+    table = new_table("by operator", "operator", "precision", ">layers", ">ms", ">share")
     for total in found.operators:
         row = (total.operator, total.precision, str(total.count), f"{total.ms:.3f}", f"{total.share:.1%}")
         table.add_row(*row)
     console.print(table, markup=False)
-    table = Table(title="by layer, the costliest first", title_justify="left")
-    for title in ("layer", "operator", "precision", "kernel"):
-        table.add_column(title, overflow="fold")
-    for title in ("ms", "share", "kMAC", "GMAC/s"):
-        table.add_column(title, justify="right")
-    for layer in sorted(found.layers, key=lambda layer: -layer.time.ms):
-        record, speed = layer.time.record, layer.gmacs_per_s
+    figures = (">ms", ">share", ">kMAC", ">GMAC/s")
+    title = "by layer, the costliest first"
+    table = new_table(title, "layer", "operator", "precision", "kernel", *figures)
+    for layer in sorted(found.layers, key=lambda layer: -layer.ms):
+        speed = layer.gmacs_per_s
         table.add_row(
-            record.name.partition(",")[0],
-            record.operator,
-            record.precision,
-            record.kernel,
-            f"{layer.time.ms:.3f}",
+            layer.name.partition(",")[0],
+            layer.operator,
+            layer.precision,
+            layer.kernel,
+            f"{layer.ms:.3f}",
             f"{layer.share:.1%}",
             "" if layer.macs is None else f"{layer.macs / 1e3:,.0f}",
             "" if speed is None else f"{speed:.1f}",

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import click
 import typer
+from typer.core import TyperGroup
 
 from ad_compressed_perception import __version__
 from ad_compressed_perception.cli.exit_codes import ExitCode
@@ -21,7 +24,7 @@ from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.registry import VERBS, find, names
 from ad_compressed_perception.core.renamed import RenamedWarning, warn_renamed
 from ad_compressed_perception.core.signature import StaleSignatureWarning
-from ad_compressed_perception.report.markdown_text import shown
+from ad_compressed_perception.report.kit.text import shown
 
 _MAX_CHARACTERS = 2000
 # Old names of options, accepted for one version.
@@ -29,8 +32,24 @@ _RENAMED_OPTIONS = {"--input-colour": "--input-color"}
 # An option of every subcommand, which click takes only before the subcommand's name.
 _ANYWHERE = "--allow-outside"
 
+
+class _Verbs(TyperGroup):
+    """The subcommands; ``compress --recipe auto`` is an alias of ``search``."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return a subcommand's name, the subcommand, and the words that are its own."""
+        name, command, words = super().resolve_command(ctx, args)
+        searching = search_words(words) if name == "compress" else None
+        if searching is None:
+            return name, command, words
+        return "search", self.get_command(ctx, "search"), searching
+
+
 app = typer.Typer(
     name="adcp",
+    cls=_Verbs,
     help="Compress camera perception models, verify their accuracy, and compare them live.",
     no_args_is_help=True,
     add_completion=False,
@@ -69,34 +88,59 @@ for verb in names(VERBS):
         print(f"warning: {error}", file=sys.stderr)
 
 
+def search_words(words: list[str]) -> list[str] | None:
+    """Return the words of ``search`` for those of ``compress --recipe auto``; None for other recipes."""
+    recipes, others = [], []
+    remaining = iter(words)
+    for word in remaining:
+        option, equals, value = word.partition("=")
+        if option == "--recipe":
+            recipes.append(value if equals else next(remaining, ""))
+        else:
+            others.append(word)
+    return others if recipes[-1:] == ["auto"] and not Path("auto").is_file() else None
+
+
 def main() -> None:
     """Run the command line; exit codes are those of ExitCode."""
+    end(run(app, sys.argv[1:]))
+
+
+def end(status: int) -> NoReturn:
+    """Exit; a second Ctrl-C while the process ends must not print a traceback."""
+    if status == ExitCode.INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(status)
+
+
+def run(command: typer.Typer, words: list[str]) -> int:
+    """Run a command, and return its exit code after one line where that is an error."""
     warnings.showwarning = _one_line_for_old_names(warnings.showwarning)
     try:
-        status = app(_present_names(sys.argv[1:]), standalone_mode=False)
+        status = command(_present_names(words), standalone_mode=False)
     except AdcpError as error:
-        sys.exit(_fail(str(error), ExitCode.ERROR))
+        return _fail(str(error), ExitCode.ERROR)
     except click.UsageError as error:
         error.show()
-        sys.exit(ExitCode.USAGE)
+        return int(ExitCode.USAGE)
     except click.ClickException as error:
-        sys.exit(_fail(error.format_message(), ExitCode.ERROR))
+        return _fail(error.format_message(), ExitCode.ERROR)
     except (click.Abort, KeyboardInterrupt):
         status = ExitCode.INTERRUPTED
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        sys.exit(_fail(f"{error.strerror or error}{where}", ExitCode.ERROR))
+        return _fail(f"{error.strerror or error}{where}", ExitCode.ERROR)
     except Exception as error:
         if os.environ.get("ADCP_TRACEBACK") == "1":
             raise
         text = f"unexpected {type(error).__name__}: {one_line(error)}"
         hint = "this should have been an error with a remedy; ADCP_TRACEBACK=1 shows where it comes from"
-        sys.exit(_fail(f"{text} ({hint})", ExitCode.ERROR))
+        return _fail(f"{text} ({hint})", ExitCode.ERROR)
     if status == ExitCode.INTERRUPTED:  # typer's status after Ctrl-C, without a message
-        keeps = bool({"compress", "train"} & set(sys.argv[1:3]))
+        keeps = bool({"compress", "search", "train"} & set(words[:2]))
         kept = "what was finished is kept, the same command continues from there"
-        sys.exit(_fail(f"interrupted; {kept if keeps else 'nothing unfinished is kept'}", status))
-    sys.exit(status if isinstance(status, int) else ExitCode.OK)
+        return _fail(f"interrupted; {kept if keeps else 'nothing unfinished is kept'}", status)
+    return int(status) if isinstance(status, int) else int(ExitCode.OK)
 
 
 def _present_names(arguments: list[str]) -> list[str]:

@@ -74,7 +74,7 @@ def _import(source: Path, folder: Path, sample: str | None, record: dict[str, st
 
 def _check_same(manifest: Manifest, record: dict[str, str], folder: Path) -> dict[str, str]:
     found = manifest.variant(manifest.baseline).provenance.get(_RECORD)
-    way_out = "remove that folder or name another one with --work"
+    way_out = "remove that folder or name another work folder"
     if not isinstance(found, dict) or "sha256" not in found:
         raise ManifestError(f"{folder} holds another model of this name, not made from a file: {way_out}")
     if found["sha256"] != record["sha256"]:

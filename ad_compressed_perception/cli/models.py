@@ -28,3 +28,15 @@ def open_model(path: str | Path, work: Path | None, variant: str | Sequence[str]
     manifest = load_manifest(path)
     names = [variant] if isinstance(variant, str) else list(variant or [])
     return find_variants(manifest, work, [name for name in names if name])
+
+
+def loadable_model(model: Path, work: Path | None, sample: str, *, in_place: bool) -> Manifest:
+    """Return the manifest of a model or model file whose baseline loads and runs, in a process of its own."""
+    from ad_compressed_perception.backends.checked_load import try_load
+    from ad_compressed_perception.cli.model_file import folder_of
+
+    manifest = load_manifest(folder_of(model, work, sample, in_place=in_place))
+    baseline = manifest.variant(manifest.baseline)
+    path = manifest.checked_path(manifest.baseline, allow_rejected=True)
+    try_load(baseline.backend, path, baseline.options)
+    return manifest

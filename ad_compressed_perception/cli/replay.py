@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ad_compressed_perception.cli import options as o
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.core.task_names import TASK_NAMES
 
 if TYPE_CHECKING:
-    from ad_compressed_perception.report.schema import Report
+    from ad_compressed_perception.replay.session import ReplayOptions
+    from ad_compressed_perception.report.schemas.comparison import Report
 
 DEFAULT_OUT = Path("out")
 
@@ -47,8 +49,9 @@ def replay(
     variants: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B",
-            help="Variants to compare with the baseline, which always runs; all by default.",
+            metavar="A,B|TASK=A,..",
+            help="Variants to compare with the baseline, which always runs, of all tasks or by task; all "
+            "by default.",
         ),
     ] = None,
     out: Annotated[
@@ -91,12 +94,13 @@ def replay(
             "--mcap", help="Also record images and results in OUT/results, for Foxglove or ros2 bag play."
         ),
     ] = False,
-    work: Annotated[
-        Path | None,
+    work: o.WorkToRead = None,
+    learn: Annotated[
+        bool,
         typer.Option(
-            metavar="DIR", help="Where compressed variants are; $ADCP_WORK or ./adcp_work by default."
+            "--learn", help="Also learn what frames and results are like, for the drift alarms of nodes."
         ),
-    ] = None,
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Also print report.json on standard output.")
     ] = False,
@@ -106,15 +110,14 @@ def replay(
     The variants of a task are interleaved: each frame goes to one after the other, in alternating
     order, so that none slows another down. Writes report.json, report.md, report.html and
     images. Ctrl-C keeps
-    what was measured.
+    what was measured. With --learn, a drift reference of every variant is entered into the model.yaml of
+    --models and of the work folder.
 
     Exit code 0: all frames are accounted for; 5: they are not, or a node gave nothing, or too many frames
     failed (the report is written and says so); 1: error, 2: usage.
     """
-    from rich.console import Console
-
+    from ad_compressed_perception.cli.progress_bar import ProgressBar
     from ad_compressed_perception.data.bad_frames import parse_limit
-    from ad_compressed_perception.replay.progress import ProgressBar
     from ad_compressed_perception.replay.session import ReplayOptions, run_replay
 
     if every_frame and rate is not None:
@@ -127,8 +130,8 @@ def replay(
         topic=topic,
         models=tuple(models or ()),
         work=work,
-        tasks=_names(tasks, "--tasks"),
-        variants=_names(variants, "--variants"),
+        tasks=o.names_in(tasks, "--tasks"),
+        variants=_variants(variants),
         allow_rejected=allow_rejected,
         rate=rate,
         limit=limit,
@@ -140,7 +143,7 @@ def replay(
         max_bad_frames=parse_limit(max_bad_frames),
         mcap=mcap,
     )
-    with ProgressBar(Console(stderr=True)) as bar:
+    with ProgressBar(logs_steps=True) as bar:
         report = run_replay(options, bar)
     if as_json:
         print(report.to_json())
@@ -149,31 +152,59 @@ def replay(
     if report.problems:
         for line in report.problems:
             print(f"problem: {line}", file=sys.stderr)
+        if learn:
+            print("problem: nothing was learned from a replay with problems", file=sys.stderr)
+        raise typer.Exit(ExitCode.INCOMPLETE)
+    if learn:
+        _learn(options)
+
+
+def _variants(text: str | None) -> tuple[str, ...] | dict[str, tuple[str, ...]] | None:
+    """Return the names of ``--variants``, by task where each is ``TASK=NAME``."""
+    names = o.names_in(text, "--variants")
+    if names is None or not any("=" in name for name in names):
+        return names
+    by_task: dict[str, tuple[str, ...]] = {}
+    for task, equals, name in (entry.partition("=") for entry in names):
+        if not equals or task not in TASK_NAMES:
+            known = ", ".join(TASK_NAMES)
+            raise typer.BadParameter(f"--variants: {task}{equals}{name} is not TASK=NAME; tasks: {known}")
+        by_task[task] = (*by_task.get(task, ()), name)
+    return by_task
+
+
+def _learn(options: ReplayOptions) -> None:
+    """Learn the references; exit code 5 where a variant has none."""
+    from ad_compressed_perception.cli.progress_bar import ProgressBar
+    from ad_compressed_perception.replay.learn import learn_references
+
+    with ProgressBar(logs_steps=True) as bar:
+        learned = learn_references(options, bar)
+    for line in learned.lines:
+        print(line, file=sys.stderr)
+    for line in learned.problems:
+        print(f"problem: {line}", file=sys.stderr)
+    if learned.problems:
         raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def show(report: Report, out: Path) -> None:
     """Print a report's main figures as a table, and the path of the full report."""
-    from rich.table import Table
-
-    from ad_compressed_perception.cli.output import table_console
-    from ad_compressed_perception.report.markdown import (
-        agreement_text,
+    from ad_compressed_perception.cli.output import new_table, table_console
+    from ad_compressed_perception.report.agreement_markdown import agreement_text
+    from ad_compressed_perception.report.frame_counters import (
         frame_counts_text,
         reason_lines,
         source_counts_text,
-        speedup_text,
         uncounted_frames,
     )
+    from ad_compressed_perception.report.kit.figures import speedup_text
 
     console = table_console()
-    table = Table(title=f"{report.source.frames} frames of {report.source.topic}")
-    for column in ("task", "variant", "precision"):
-        table.add_column(column)
-    for column in ("infer speed-up", "end-to-end p50", "p99 ms"):
-        table.add_column(column, justify="right")
-    for column in ("agreement with the baseline", "gate", "frames done"):
-        table.add_column(column)
+    times = (">infer speed-up", ">end-to-end p50", ">p99 ms")
+    outcome = ("agreement with the baseline", "gate", "frames done")
+    title = f"{report.source.frames} frames of {report.source.topic}"
+    table = new_table(title, "task", "variant", "precision", *times, *outcome)
     for task, one in report.tasks.items():
         for name, variant in one.variants.items():
             comparison = one.comparison.get(name)
@@ -201,12 +232,3 @@ def show(report: Report, out: Path) -> None:
     for name in ("report.md", "report.html", "results/results.mcap"):
         if name in report.files:
             console.print(f"report: {out / name}", highlight=False, soft_wrap=True)
-
-
-def _names(text: str | None, option: str) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise typer.BadParameter(f"{option} names nothing")
-    return names

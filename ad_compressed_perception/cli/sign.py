@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-_MODEL = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder with model.yaml.")]
+from ad_compressed_perception.cli.options import ModelFolder
 
 
 def sign(
-    model_dir: _MODEL,
+    model_dir: ModelFolder,
     key: Annotated[
         Path, typer.Option(metavar="PRIVATE.pem", help="ed25519 private key in PEM, without password.")
     ],
@@ -34,7 +34,7 @@ def sign(
 
 
 def verify_signature(
-    model_dir: _MODEL,
+    model_dir: ModelFolder,
     key: Annotated[Path, typer.Option(metavar="PUBLIC.pem", help="ed25519 public key in PEM.")],
 ) -> None:
     """Check the signature of model.yaml and the hashes of all files of the model."""

@@ -41,9 +41,7 @@ def train(
     Trainings named together share their rendered images. After Ctrl-C the same command resumes from the last
     checkpoint.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+    from ad_compressed_perception.cli.progress_bar import ProgressBar
     from ad_compressed_perception.training.default_models.config import load_training
 
     loaded = [load_training(path) for path in configs]
@@ -54,22 +52,14 @@ def train(
             config.synthetic.frames = frames
         if without_real:
             config.real = type(config.real)()
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     from ad_compressed_perception.training.default_models.train import choose_device, prepare_dataset
     from ad_compressed_perception.training.default_models.train import train as run_training
 
     chosen = choose_device(device)
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("road camera", total=None)
-
-        def advance(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
-
-        dataset = prepare_dataset(loaded, work, advance, jobs)
+    with ProgressBar() as bar:
+        dataset = prepare_dataset(loaded, work, bar, jobs)
         if only_render:
             return
         for config in loaded:
-            task = bar.add_task(config.name, total=config.schedule.steps)
-            run_training(config, dataset, out, work, chosen, advance)
-            console.print(f"{config.name}: {out / config.name}", highlight=False, soft_wrap=True)
+            run_training(config, dataset, out, work, chosen, bar)
+            bar.console.print(f"{config.name}: {out / config.name}", highlight=False, soft_wrap=True)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,7 +94,9 @@ def _find(listener: SummaryListener, namespace: str | None, wait_s: float) -> st
 
 
 def _view(listener: SummaryListener, monitor: str) -> View:
-    return listener.monitors[monitor].view(time.monotonic(), listener.notes(monitor))
+    now_s = time.monotonic()
+    alarms = [*listener.drift.alarms(now_s), *listener.availability.alarms(now_s)]
+    return listener.monitors[monitor].view(now_s, listener.notes(monitor), alarms)
 
 
 def _show_once(listener: SummaryListener, monitor: str, wait_s: float, *, as_json: bool) -> ExitCode:
@@ -111,7 +112,7 @@ def _show_once(listener: SummaryListener, monitor: str, wait_s: float, *, as_jso
 
 def _print(view: View, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(view.as_dict(), allow_nan=False), flush=True)
+        print(view.to_json(indent=None), flush=True)
         return
     from ad_compressed_perception.cli.output import table_console
     from ad_compressed_perception.watch.table import draw

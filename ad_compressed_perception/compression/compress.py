@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,18 +17,23 @@ from ad_compressed_perception.analysis.output_plausibility import check_outputs,
 from ad_compressed_perception.analysis.processor import host_record
 from ad_compressed_perception.analysis.sizes import measure_both
 from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.backends.stage_file import STAGED
+from ad_compressed_perception.compression.drift_recording import (
+    PREFIX,
+    DriftRecording,
+    choose_consecutive,
+    record_references,
+)
 from ad_compressed_perception.compression.pass_runner import (
-    PassRecord,
-    Progress,
     Samples,
     choose_samples,
+    exported_file,
     run_passes,
 )
 from ad_compressed_perception.compression.quantization.layer_report import (
     float_layers_text,
     measure_variant_layers,
 )
-from ad_compressed_perception.compression.quantization.layer_sqnr import LayerSqnr
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.advice import with_advice
 from ad_compressed_perception.compression.verification.build_report import Findings, write_report_folder
@@ -38,24 +44,26 @@ from ad_compressed_perception.compression.verification.gate import decide
 from ad_compressed_perception.compression.verification.graph_optimization_speedup import (
     measure_graph_optimization_speedup,
 )
+from ad_compressed_perception.compression.verification.head_labels import check_all, open_choices
 from ad_compressed_perception.compression.verification.informative import refuse_uninformative
-from ad_compressed_perception.compression.verification.labeled_check import (
-    LabeledChoice,
-    LabeledFrames,
-    check_labeled,
-    open_choice,
-)
+from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice, LabeledFrames
 from ad_compressed_perception.compression.verification.mirror import mirror_warning
 from ad_compressed_perception.compression.verification.outcome import (
     CompressionResult,
+    figures_of_heads,
     gate_figures,
     manifest_figures,
 )
 from ad_compressed_perception.compression.verification.scores import AgreementScore
-from ad_compressed_perception.compression.verification.task_scores import check_terms, create_score
+from ad_compressed_perception.compression.verification.task_scores import (
+    check_terms,
+    create_score,
+)
 from ad_compressed_perception.compression.verification.verify import verify
 from ad_compressed_perception.core.host import HostInfo, read_host, tool_versions
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, Variant, file_sha256
+from ad_compressed_perception.core.model_files import STAGES_NAME, further_files
+from ad_compressed_perception.core.progress import Progress, no_progress
 from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.onnx_graph.io import (
@@ -67,13 +75,20 @@ from ad_compressed_perception.onnx_graph.io import (
 from ad_compressed_perception.onnx_graph.metadata import METADATA_KEY
 from ad_compressed_perception.packing.packed_file import SUFFIX
 from ad_compressed_perception.packing.packed_file_writer import pack
+from ad_compressed_perception.report.schemas.compression import Layer, PassReport
 from ad_compressed_perception.tasks import create_task
-from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
+from ad_compressed_perception.tasks.pipeline import Pipeline, heads_of, open_pipeline
 from ad_compressed_perception.workspace.stale_checkpoints import (
     discard_refused_checkpoints,
     remove_checkpoints,
 )
-from ad_compressed_perception.workspace.store import content_hash, open_target, staging, store_variant
+from ad_compressed_perception.workspace.store import (
+    content_hash,
+    open_target,
+    staging,
+    store_variant,
+    stored_name,
+)
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -92,7 +107,7 @@ def compress_model(
     labeled: LabeledChoice | None = None,
     max_bad_frames: BadFrameLimit | None = None,
     check_baseline: bool = True,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = no_progress,
 ) -> CompressionResult:
     """Compress a model's baseline by a recipe, verify the result and store it with its verdict and report.
 
@@ -112,39 +127,47 @@ def compress_model(
             limit.
         check_baseline: whether a baseline without information on the frames is refused where there are no
             labels; else the verdict is inconclusive.
-        progress: called with (step, done, total).
+        progress: called with the step, see core.progress.
 
     Raises:
         AdcpError: anything wrong with the model, recipe, frames or folders; one line.
     """
     start = perf_counter()
-    chosen = name or recipe.recipe.name
+    recipe.require_runnable(backend)
+    chosen = recipe.recipe.name if name is None else name
     target = open_target(manifest, work, in_place, chosen)
     score = create_score(manifest, recipe.recipe.verify)
     check_terms(manifest, recipe.recipe.verify, recipe.recipe.accept)
-    labels = open_choice(manifest, recipe, labeled)
-    job = _job(manifest, recipe, chosen, choose_samples(recipe, source, frames, max_bad_frames), backend)
+    labels = open_choices(manifest, recipe, labeled)
+    job = _job(
+        manifest, recipe, chosen, choose_samples(recipe, source, frames, max_bad_frames, manifest), backend
+    )
     model = job.read()
     baseline = open_pipeline(manifest, manifest.baseline, options=job.baseline_options)
     try:
         shown = job.samples.verification
         check_outputs(baseline, shown.source.frames(choose_evenly(shown.indices)), shown.source.describe)
         if check_baseline and labeled is None:
-            refuse_uninformative(
-                baseline, manifest, job.samples.verification,
-                lambda done, total: progress("baseline", done, total),
-            )  # fmt: skip
-        warning = None if labels else mirror_warning(baseline, manifest, job.samples.verification)
+            refuse_uninformative(baseline, manifest, shown, partial(progress, "baseline"))
+        warnings = [
+            warning
+            for head, one in heads_of(baseline).items()
+            if head not in labels and (warning := mirror_warning(one, one.task.manifest, shown))
+        ]
         with staging(target.folder) as scratch:
-            checkpoints = checkpoint_folder(target, chosen, recipe, job.samples)
+            checkpoints = checkpoint_folder(target, chosen, recipe, job.samples, job.backend)
             with discard_refused_checkpoints(checkpoints):
                 built = _build(job, model, scratch, checkpoints, progress)
             found = _examine(job, built, baseline, score, labels, scratch, progress)
-            found = replace(found, notes=[*([warning] if warning else []), *found.notes])
+            recording = _record_drift(job, built, baseline, progress)
+            notes = [*warnings, *([recording.line] if recording.line else [])]
+            found = replace(found, notes=[*notes, *found.notes])
             entry = _entry(job, built, found)
             report = write_report_folder(found, entry, scratch / "report")
             progress("report", 3, 3)
-            replaced = store_variant(target, chosen, entry, built.path, scratch / "report")
+            replaced = store_variant(
+                target, chosen, entry, built.path, scratch / "report", recording.references
+            )
             remove_checkpoints(checkpoints.parent, chosen)
     finally:
         baseline.close()
@@ -160,7 +183,7 @@ class _Job:
 
     Attributes:
         source: the baseline's file.
-        backend, options: of the variant.
+        backend, options: of the variant, or of each of its stages.
         baseline_options: backend options of the baseline while it is compared with the variant.
     """
 
@@ -185,13 +208,15 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Built:
-    """The file that the passes made, with records and notes for the report."""
+    """The file that the passes made, what it runs on, and records and notes for the report."""
 
     path: Path
+    backend: str
+    options: Mapping[str, Any]
     changed: Manifest
-    passes: list[PassRecord]
+    passes: list[PassReport]
     snapshots: Snapshots
-    layers: Sequence[LayerSqnr]
+    layers: Sequence[Layer]
     notes: Sequence[str]
     provenance: dict[str, Any]
 
@@ -219,8 +244,12 @@ def _build(job: _Job, model: ModelProto, scratch: Path, checkpoints: Path, progr
     progress("layers", 1, 1)
     provenance = _provenance(job.manifest, job.recipe, job.samples, host)
     suffix = SUFFIX if job.recipe.recipe.store == "packed" else ".onnx"
-    path = _write(model, provenance, metadata, scratch / f"variant{suffix}")
-    return _Built(path, changed, records, snapshots, layers, notes, provenance)
+    path = exported_file(scratch) or _write(model, provenance, metadata, scratch / f"variant{suffix}")
+    backend, options = job.backend, job.options
+    if path.is_dir():
+        path, backend, options = path / STAGES_NAME, STAGED, {}
+    notes = [*(record.notes["summary"] for record in records if "summary" in record.notes), *notes]
+    return _Built(path, backend, options, changed, records, snapshots, layers, notes, provenance)
 
 
 def _examine(
@@ -228,30 +257,26 @@ def _examine(
     built: _Built,
     baseline: Pipeline,
     score: AgreementScore,
-    labels: LabeledFrames | None,
+    labels: Mapping[str, LabeledFrames],
     scratch: Path,
     progress: Progress,
 ) -> Findings:
     """Compare the file with the baseline: results, times, sizes and, with labeled data, accuracy."""
-
-    def steps_of(step: str) -> Callable[[int, int], None]:
-        return lambda done, total: progress(step, done, total)
-
     log, frames = FrameLog(), job.samples.verification
     progress("load", 0, 1)
-    variant = _load(built.changed, built.path, job.name, job.backend, job.options)
+    variant = _load(built, job.name)
     try:
         coverage = measure_coverage(variant.session)
         progress("load", 1, 1)
-        verification = verify(baseline, variant, frames, score, steps_of("verify"), log)
-        check = None if labels is None else check_labeled(baseline, variant, labels, steps_of("labeled data"))
+        verification = verify(baseline, variant, frames, score, partial(progress, "verify"), log)
+        checks = check_all(baseline, variant, labels, partial(progress, "labeled data"))
         info = variant.session.info
     finally:
         variant.close()
     progress("report", 0, 3)
     baseline_backend = job.manifest.variant(job.manifest.baseline).backend
     sizes = measure_both(
-        (job.source, baseline_backend, job.baseline_options), (built.path, job.backend, job.options)
+        (job.source, baseline_backend, job.baseline_options), (built.path, built.backend, built.options)
     )
     progress("report", 1, 3)
     optimized = built.snapshots.optimized
@@ -270,7 +295,8 @@ def _examine(
         verification=verification,
         score=score,
         log=log,
-        labeled=check,
+        labeled=checks.pop("", None),
+        labeled_heads=checks,
         coverage=coverage,
         sizes=sizes,
         files=(job.source, built.path),
@@ -283,15 +309,41 @@ def _examine(
     )
 
 
+def _record_drift(job: _Job, built: _Built, baseline: Pipeline, progress: Progress) -> DriftRecording:
+    """Record drift references of baseline and variant; a model of task raw has no node, and none."""
+    if job.manifest.task == RAW:
+        return DriftRecording("")
+    if job.manifest.outputs is not None:
+        return DriftRecording(f"{PREFIX} none, there is none yet for models with several heads")
+    indices = choose_consecutive(job.samples)
+    if isinstance(indices, DriftRecording):
+        return indices
+    variant = _load(built, job.name)
+    try:
+        name = job.manifest.baseline
+        return record_references(
+            job.samples.calibration.source,
+            indices,
+            {
+                name: (baseline, job.manifest.variant(name).sha256),
+                job.name: (variant, file_sha256(built.path)),
+            },
+            partial(progress, "drift reference"),
+        )
+    finally:
+        variant.close()
+
+
 def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
     """Return the manifest's entry with the gate's verdict."""
     accuracy = None if found.labeled is None else found.labeled.gate_drop
     samples, manifest, changed = job.samples, job.manifest, built.changed
     return Variant(
-        file=f"{job.name}{built.path.suffix}",
+        file=stored_name(job.name, built.path),
         sha256=file_sha256(built.path),
-        backend=job.backend,
-        options=dict(job.options),
+        files={name: file_sha256(built.path.parent / name) for name in sorted(further_files(built.path))},
+        backend=built.backend,
+        options=dict(built.options),
         precision=found.infos[1].precision,
         derived_from=manifest.baseline,
         recipe=job.recipe.recipe.name,
@@ -303,7 +355,13 @@ def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
         verdict=with_advice(
             decide(
                 job.recipe.recipe.accept,
-                gate_figures(found.verification, found.coverage, found.sizes, accuracy),
+                gate_figures(
+                    found.verification,
+                    found.coverage,
+                    found.sizes,
+                    accuracy,
+                    figures_of_heads(job.recipe.recipe.accept, job.manifest, found.labeled_heads),
+                ),
             ),
             job.recipe,
             built.snapshots,
@@ -312,15 +370,28 @@ def _entry(job: _Job, built: _Built, found: Findings) -> Variant:
         ),
         input=changed.input if changed.input != manifest.input else None,
         output=changed.output if changed.output != manifest.output else None,
+        outputs=changed.outputs if changed.outputs != manifest.outputs else None,
         figures=manifest_figures(found.verification, found.coverage, found.sizes, built.passes, accuracy),
         provenance=built.provenance,
     )
 
 
-def checkpoint_folder(target: Manifest, name: str, recipe: LoadedRecipe, samples: Samples) -> Path:
-    """Return the folder of the checkpoints of exactly this model, recipe and choice of frames."""
-    baseline = content_hash(target, target.baseline)
-    key = hashlib.sha256(f"{baseline}{recipe.sha256}{samples.sha256}".encode()).hexdigest()
+def checkpoint_folder(
+    target: Manifest, name: str, recipe: LoadedRecipe, samples: Samples, backend: str | None = None
+) -> Path:
+    """Return the folder of the checkpoints of exactly this model, recipe, runtime and choice of frames.
+
+    Args:
+        target: the model; its input and output decide what is trained, too.
+        name: the variant's.
+        recipe: what is done.
+        samples: the frames.
+        backend: times the layers in place of the recipe's; None for that one.
+    """
+    parts = [content_hash(target, target.baseline), recipe.sha256, samples.sha256]
+    parts += [target.input.model_dump_json(), target.output.model_dump_json(), *target.labels]
+    parts += [head.model_dump_json() for head in (target.outputs or {}).values()]
+    key = hashlib.sha256(json.dumps([*parts, backend or recipe.recipe.backend]).encode()).hexdigest()
     return target.folder / "checkpoints" / f"{name}-{key[:12]}"
 
 
@@ -350,10 +421,10 @@ def _write(model: ModelProto, provenance: dict[str, Any], metadata: dict[str, st
     return path
 
 
-def _load(manifest: Manifest, path: Path, name: str, backend: str, options: Mapping[str, Any]) -> Pipeline:
-    session = create_backend(backend).load(path, options)
+def _load(built: _Built, name: str) -> Pipeline:
+    session = create_backend(built.backend).load(built.path, built.options)
     try:
-        return Pipeline(create_task(manifest), session, name)
+        return Pipeline(create_task(built.changed), session, name)
     except BaseException:
         session.close()
         raise

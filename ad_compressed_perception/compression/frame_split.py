@@ -46,8 +46,8 @@ def split_frames(
     if total < requested:
         raise DataError(
             f"{total} frames are too few: {calibration} for calibration and {verification} for "
-            f"verification make {requested}; give a longer source or ask for fewer (--frames, and "
-            "verify.frames in the recipe)"
+            f"verification make {requested}; give a longer source or ask for fewer (to calibrate "
+            "on, and verify.frames in the recipe)"
         )
     periods = max(1, min(periods, calibration, verification))
     calibrating = _shares(calibration, periods)
@@ -97,7 +97,7 @@ def split_by_shares(
         if count > room:
             raise DataError(
                 f"{count} frames for {name} are too many: its share of {total} frames holds {room}; give a "
-                "longer source or ask for fewer (--frames, and verify.frames in the recipe)"
+                "longer source or ask for fewer (to calibrate on, and verify.frames in the recipe)"
             )
         for segment, part in zip(segments, _shares(count, periods), strict=True):
             start, stop = segment[kind]
@@ -161,4 +161,7 @@ class FrameSample:
         for frame in self:
             digest.update(f"{frame.color}{frame.pixels.shape}{frame.pixels.dtype}".encode())
             digest.update(np.ascontiguousarray(frame.pixels).data)
+            if frame.inputs is not None:
+                for name, value in sorted(frame.inputs.values.items()):
+                    digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
         return digest.hexdigest()

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 PLUGINS = {
     "adcp-compression/1": "ad_compressed_perception.compression.verification.rerender:render_document",
+    "adcp-parity/1": "ad_compressed_perception.report.parity_markdown:render_document",
     "adcp-report/1": "ad_compressed_perception.report.comparison:render_comparison",
     "adcp-search/1": "ad_compressed_perception.compression.search.search_markdown:render_document",
 }
-"""Schema to the function that renders such a document (report.rendered.RenderReport)."""
+"""Schema to the function that renders such a document (report.kit.rendered.RenderReport)."""

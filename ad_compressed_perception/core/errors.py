@@ -37,6 +37,10 @@ class RecipeError(AdcpError):
     """A compression recipe with an unknown key, a wrong value or an impossible pass."""
 
 
+class RuleFileError(AdcpError):
+    """Rules of a target that are unknown, malformed or of another target."""
+
+
 class ResultError(AdcpError):
     """A frame without a valid result: the frame fails, the node keeps running."""
 

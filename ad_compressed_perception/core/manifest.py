@@ -13,10 +13,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -27,31 +26,48 @@ from pydantic import (
 )
 
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, VariantRejectedError
+from ad_compressed_perception.core.input_sources import InputSource, split_image
 from ad_compressed_perception.core.model_files import (
     ALLOW_OUTSIDE,
     check_folder_options,
+    check_server_options,
     file_sha256,
     further_files,
     is_inside,
     outside,
 )
 from ad_compressed_perception.core.one_line import shorten, shorten_list
-from ad_compressed_perception.core.renamed import replace_old_keys, warn_renamed
 from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.core.signature import check_signature
-from ad_compressed_perception.core.task_names import RAW
+from ad_compressed_perception.core.strict_model import StrictModel as StrictModel
+from ad_compressed_perception.core.task_names import MULTI_TASK, RAW
 from ad_compressed_perception.core.yaml_file import line_of, read_yaml_mapping
 
 SCHEMA: Final = "adcp-model/1"
 MANIFEST_NAME = "model.yaml"
 
-TaskName = Literal["detection", "segmentation", "planning", "classification", "raw"]
+HeadTaskName = Literal["detection", "segmentation", "planning", "classification", "raw"]
+TaskName = Literal["detection", "segmentation", "planning", "classification", "raw", "multi_task"]
 VerdictStatus = Literal["accepted", "rejected", "inconclusive"]
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _SHA256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128)]
+_LONGEST_NAME = 128
+_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+_NAME = Annotated[str, Field(pattern=_NAME_PATTERN, max_length=_LONGEST_NAME)]
+# A head's name is part of its topics' names.
+_HEAD_NAME = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=64)]
+_RESERVED_HEADS = ("shadow",)
 # Such as the system takes them; a null character or a line break is in no path that was meant.
 _FILE = Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$", max_length=1024)]
+
+
+def check_variant_name(name: str) -> None:
+    """Raise ManifestError where no model.yaml may have a variant of this name."""
+    if len(name) > _LONGEST_NAME or not re.fullmatch(_NAME_PATTERN, name):
+        raise ManifestError(
+            f"a variant cannot be named {shorten(repr(name))}: at most {_LONGEST_NAME} letters, digits, "
+            "'_', '.' and '-', the first a letter or digit"
+        )
 
 
 def _tensor_name(name: Any) -> Any:
@@ -60,42 +76,6 @@ def _tensor_name(name: Any) -> Any:
 
 
 _TENSOR = Annotated[str, BeforeValidator(_tensor_name)]
-
-
-class StrictModel(BaseModel):
-    """A pydantic model that refuses unknown keys and names them.
-
-    ``renamed`` has the old names of a model's own keys; they are accepted with a warning.
-    """
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
-    renamed: ClassVar[Mapping[str, str]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_old_keys(cls, data: Any) -> Any:
-        renamed = cls.old_keys()
-        return replace_old_keys(data, renamed) if renamed and isinstance(data, Mapping) else data
-
-    if not TYPE_CHECKING:  # for mypy, an unknown attribute stays an error, and a copy has the model's type
-
-        def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Any:
-            """Return a copy; old keys of ``update`` reach the present fields, with a warning."""
-            present = replace_old_keys(update or {}, type(self).old_keys())
-            return super().model_copy(update=present, deep=deep)
-
-        def __getattr__(self, name: str) -> Any:
-            """Return a field by its old name, with a warning."""
-            present = type(self).old_keys().get(name)
-            if present is None:
-                return super().__getattr__(name)
-            warn_renamed(f"attribute of {type(self).__name__}", name, present)
-            return getattr(self, present)
-
-    @classmethod
-    def old_keys(cls) -> dict[str, str]:
-        """Return old key to present key, including those of the base classes."""
-        return {old: new for base in cls.__mro__ for old, new in getattr(base, "renamed", {}).items()}
 
 
 class InputSpec(StrictModel):
@@ -166,6 +146,24 @@ class OutputSpec(StrictModel):
         }
 
 
+class HeadSpec(OutputSpec):
+    """One task of a model that has several: which outputs it reads, and how they become its result."""
+
+    task: HeadTaskName
+    labels: list[str] = Field(default_factory=list)
+    decoder: str = Field(RAW, description="name in the entry-point group of decoders; raw needs none")
+    outputs: list[_TENSOR] | None = Field(
+        None, min_length=1, description="output tensors that the decoder sees; all of the file when absent"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> HeadSpec:
+        _check_labels(self.task, self.labels)
+        if self.decoder == RAW and self.task != RAW:
+            raise ValueError(f"task {self.task} needs a decoder")
+        return self
+
+
 class CalibrationRecord(StrictModel):
     """Which frames a variant was calibrated on."""
 
@@ -198,6 +196,9 @@ class Variant(StrictModel):
     verdict: Verdict | None = None
     input: InputSpec | None = Field(None, description="where it differs from the model's input")
     output: OutputSpec | None = Field(None, description="where it differs from the model's output")
+    outputs: dict[_HEAD_NAME, HeadSpec] | None = Field(
+        None, description="where its heads differ from the model's"
+    )
     figures: dict[str, Any] = Field(default_factory=dict, description="measured on the compressing host")
     provenance: dict[str, Any] = Field(default_factory=dict, description="versions, host, hashes")
 
@@ -211,9 +212,18 @@ class Manifest(StrictModel):
     description: str = ""
     labels: list[str] = Field(default_factory=list)
     input: InputSpec
+    inputs: dict[str, InputSource] | None = Field(
+        None, description="sources of the inputs besides the image, by tensor name"
+    )
     output: OutputSpec
+    outputs: dict[_HEAD_NAME, HeadSpec] | None = Field(
+        None, min_length=1, description="heads of a model with several tasks, by name; output is then absent"
+    )
     baseline: str
     variants: dict[_NAME, Variant]
+    drift_reference: dict[str, Any] | None = Field(
+        None, description="statistics that live frames are compared with; see drift/reference.py"
+    )
     folder: Path = Field(default=Path("."), exclude=True)
     # Where files may lie: the folder, and that of the file a linked model.yaml points to. None: anywhere.
     _confined_to: tuple[Path, ...] | None = PrivateAttr(None)
@@ -222,8 +232,24 @@ class Manifest(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _raw_needs_no_output(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and data.get("task") == RAW and data.get("output") is None:
+    def _complete(cls, data: Any) -> Any:
+        """Take the image out of inputs; give a model of task raw, or with heads, its output."""
+        if not isinstance(data, Mapping):
+            return data
+        if isinstance(data.get("inputs"), Mapping):
+            image, rest = split_image(data["inputs"])
+            if image is not None and data.get("input") is not None:
+                raise ValueError("the image is described twice, by input and under inputs")
+            data = {**data, "inputs": rest or None, **({} if image is None else {"input": image})}
+        if data.get("outputs") is not None:
+            output = data.get("output")
+            decoder = (
+                output.get("decoder") if isinstance(output, Mapping) else getattr(output, "decoder", None)
+            )
+            if decoder not in (None, MULTI_TASK):
+                raise ValueError("outputs describes every head: take output away")
+            data = {"task": MULTI_TASK, **data, "output": output or {"decoder": MULTI_TASK}}
+        if data.get("task") == RAW and data.get("output") is None:
             return {**data, "output": {"decoder": RAW}}
         return data
 
@@ -231,14 +257,42 @@ class Manifest(StrictModel):
     def _consistent(self) -> Manifest:
         if self.baseline not in self.variants:
             raise ValueError(f"baseline {self.baseline!r} is not among the variants {list(self.variants)}")
-        if self.task in ("detection", "segmentation", "classification") and not self.labels:
-            raise ValueError(f"task {self.task} needs labels")
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels must be unique")
+        _check_labels(self.task, self.labels)
+        self._check_heads()
         for name, variant in self.variants.items():
             if variant.derived_from is not None and variant.derived_from not in self.variants:
                 raise ValueError(f"variant {name!r} derives from unknown variant {variant.derived_from!r}")
         return self
+
+    def _check_heads(self) -> None:
+        if (self.task == MULTI_TASK) != (self.outputs is not None):
+            raise ValueError(
+                f"task {MULTI_TASK} needs outputs: a mapping of head names to task and decoder"
+                if self.outputs is None
+                else f"outputs is for task {MULTI_TASK}, this model is for {self.task}: take one of them away"
+            )
+        if self.outputs is not None and self.labels:
+            raise ValueError("labels belong to the heads of outputs")
+        reserved = [name for name in self.outputs or () if name in _RESERVED_HEADS]
+        if reserved:
+            raise ValueError(f"a head cannot be called {reserved[0]!r}: topics of the node have that name")
+
+    def head(self, name: str) -> Manifest:
+        """Return the manifest of one head, as if the model had this task only; its name is ``model/head``.
+
+        Raises:
+            ManifestError: there is no such head, or the model has one task.
+        """
+        if self.outputs is None:
+            raise ManifestError(f"model {self.name!r} has one task, {self.task}, and no heads to choose from")
+        if name not in self.outputs:
+            raise ManifestError(
+                f"model {self.name!r} has no head {name!r}; it has: {', '.join(self.outputs)}"
+            )
+        head = self.outputs[name]
+        output = OutputSpec(decoder=head.decoder, options=head.options, settings=head.settings)
+        update = {"task": head.task, "labels": head.labels, "output": output, "outputs": None}
+        return self.model_copy(update={**update, "name": f"{self.name}/{name}"})
 
     def variant(self, name: str) -> Variant:
         """Return the variant called ``name``; raise ManifestError naming those that exist."""
@@ -256,11 +310,9 @@ class Manifest(StrictModel):
             ManifestError: there is no such variant.
         """
         variant = self.variant(name)
-        if variant.input is None and variant.output is None:
-            return self
-        return self.model_copy(
-            update={"input": variant.input or self.input, "output": variant.output or self.output}
-        )
+        own = {key: getattr(variant, key) for key in ("input", "output", "outputs")}
+        update = {key: value for key, value in own.items() if value is not None}
+        return self.model_copy(update=update) if update else self
 
     def variant_path(self, name: str) -> Path:
         """Absolute path of a variant's file, with environment variables expanded."""
@@ -286,6 +338,7 @@ class Manifest(StrictModel):
         further = ((path.parent / key, sha256) for key, sha256 in variant.files.items())
         if self._confined_to is not None:
             check_folder_options(f"{self.name}/{name}", variant.options, self._confined_to)
+            check_server_options(f"{self.name}/{name}", variant.options)
         for file, expected in ((path, variant.sha256), *further):
             self._refuse_outside(name, file)
             if not file.is_file():
@@ -318,6 +371,14 @@ class Manifest(StrictModel):
     def _refuse_outside(self, name: str, file: Path) -> None:
         if self._confined_to is not None and not is_inside(file, self._confined_to):
             raise outside(f"model file of {self.name}/{name}", file, self.folder)
+
+
+def _check_labels(task: str, labels: list[str]) -> None:
+    """Raise ValueError where a task has no labels though it needs them, or has one twice."""
+    if task in ("detection", "segmentation", "classification") and not labels:
+        raise ValueError(f"task {task} needs labels")
+    if len(set(labels)) != len(labels):
+        raise ValueError("labels must be unique")
 
 
 def _expand(text: str, where: str) -> str:

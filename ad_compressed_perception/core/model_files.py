@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,11 +14,14 @@ from typing import Any, Final
 
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 
 ALLOW_OUTSIDE: Final = "ADCP_ALLOW_OUTSIDE"
 """Environment variable: 1 lets manifests name files outside of their folder, in every process that has it."""
 FOLDER_OPTIONS: Final = ("cache_dir", "trt_engine_cache")
 """Options of backends that name a folder in which the runtime writes and from which it loads code."""
+STAGES_NAME: Final = "stages.yaml"
+"""Name of the file that lists the stages of a model (backends/stage_file.py)."""
 
 # Keys of external data, of EP contexts' attribute: a file without them names no other file.
 _KEYS = (b"\x08location", b"ep_cache_context")
@@ -26,13 +30,17 @@ _OTHER_FORMATS = ((0, b"<"), (0, b"\xef\xbb\xbf<"), (4, b"TFL3"))
 
 
 def further_files(path: Path) -> set[str]:
-    """Return existing files that a model's file reads, relative to its folder: ONNX weights, an .xml's .bin.
+    """Return existing files that a model's file reads, relative to its folder: weights, a .bin, stages.
 
     Raises:
         ModelFileError: the file names other files but cannot be parsed.
     """
     names = {path.with_suffix(".bin").name} if path.suffix == ".xml" else set()
-    if path.suffix != ".adcpz" and _names_files(path):  # packed models are expanded, and checked there
+    if path.name == STAGES_NAME:
+        stages = read_yaml_mapping(path, "stages", ModelFileError).get("stages")
+        listed = stages if isinstance(stages, list) else []
+        names |= {str(stage["file"]) for stage in listed if isinstance(stage, Mapping) and "file" in stage}
+    elif path.suffix != ".adcpz" and _names_files(path):  # packed models are expanded, and checked there
         import onnx
 
         try:
@@ -87,7 +95,7 @@ def outside(what: str, path: Path, folder: Path) -> ModelFileError:
     """Return the error for a file that a manifest names outside of its folder."""
     return ModelFileError(
         f"{what} lies outside of the model's folder {folder}: {path}; move it there, or if you trust the "
-        f"model: node parameter allow_outside, adcp --allow-outside, or {ALLOW_OUTSIDE}=1"
+        f"model: allow_outside of the node or the command, or {ALLOW_OUTSIDE}=1 in the environment"
     )
 
 
@@ -107,6 +115,26 @@ def check_folder_options(what: str, options: Mapping[str, Any], folders: tuple[P
         value = options.get(name)
         if isinstance(value, str) and not is_inside(cache_folder(value), (*folders, user_cache())):
             raise outside(f"{name} of {what}", cache_folder(value), folders[0])
+
+
+def is_this_computer(url: str) -> bool:
+    """Whether the host of ``host:port`` is this computer, by its address or as localhost."""
+    host = url.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, which anybody may have given any address
+        return False
+
+
+def check_server_options(what: str, options: Mapping[str, Any]) -> None:
+    """Raise ModelFileError where a manifest's options would send images to another computer."""
+    url = options.get("url")
+    if (isinstance(url, str) and not is_this_computer(url)) or options.get("allow_plaintext"):
+        raise ModelFileError(
+            f"{what} would send the camera's images to {url or 'a server'}, unencrypted or not: give url and "
+            "allow_plaintext yourself (backend_options), or if you trust the model: "
+            f"allow_outside of the node or the command, or {ALLOW_OUTSIDE}=1 in the environment"
+        )
 
 
 def file_sha256(path: Path) -> str:

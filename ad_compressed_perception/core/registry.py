@@ -19,6 +19,7 @@ NODES = "ad_compressed_perception.nodes"
 VERBS = "ad_compressed_perception.verbs"
 FRAME_SOURCES = "ad_compressed_perception.frame_sources"
 REPORTS = "ad_compressed_perception.reports"
+TARGETS = "ad_compressed_perception.targets"
 
 # Where the table PLUGINS of a group's own plug-ins is, so that an uninstalled checkout works too; those of
 # other packages come by entry points. A table RENAMED beside it has old names, accepted for one version.
@@ -38,6 +39,7 @@ _KINDS = {
     VERBS: "verb",
     FRAME_SOURCES: "frame source",
     REPORTS: "kind of report",
+    TARGETS: "target",
 }
 
 

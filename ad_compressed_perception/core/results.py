@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,4 +114,31 @@ class RawOutputs:
     outputs: Mapping[str, NDArray[Any]]
 
 
-Result = Detections | LabelMask | Trajectory | Classification | RawOutputs
+HeadResult = Detections | LabelMask | Trajectory | Classification | RawOutputs
+
+
+class HeadResults(Mapping[str, HeadResult]):
+    """The results of a model with several heads on one frame: head name to result."""
+
+    def __init__(self, results: Mapping[str, HeadResult]) -> None:
+        """Take over the results."""
+        self._results = dict(results)
+
+    def __getitem__(self, head: str) -> HeadResult:
+        """Return a head's result."""
+        return self._results[head]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the heads' names."""
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        """Return the number of heads."""
+        return len(self._results)
+
+    def __repr__(self) -> str:
+        """Name the heads with the types of their results."""
+        return f"HeadResults({', '.join(f'{key}: {type(v).__name__}' for key, v in self._results.items())})"
+
+
+Result = HeadResult | HeadResults

@@ -11,5 +11,8 @@ DEFAULT_TASKS = ("detection", "segmentation", "planning")
 RAW = "raw"
 """The task of a model whose outputs nothing decodes: compressed and compared, but no node publishes them."""
 
-NO_NODE = "no node runs task raw, which has no result to publish: import it with --task and --decoder"
+MULTI_TASK = "multi_task"
+"""The task of a model with several heads: one inference a frame, and a result of each head."""
+
+NO_NODE = "no node runs task raw, which has no result to publish: import it with a task and a decoder"
 """The message where a node is asked for."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +22,9 @@ COMPUTE_STAGES = STAGES[1:]
 """The stages between arrival and published result, measured by the monotonic clock."""
 
 Outcome = Literal["processed", "dropped_stale", "dropped_busy", "failed"]
+NOBODY = "none"
+LEVELS = ("primary", "standby", "hold", NOBODY)
+"""Who may answer a frame, see NodeReport."""
 OUTCOMES: tuple[Outcome, ...] = ("processed", "dropped_stale", "dropped_busy", "failed")
 
 
@@ -35,6 +39,8 @@ class FrameTiming:
         stages_ms: stage name to milliseconds; a stage the frame did not reach is absent.
         end_to_end_ms: transport_age plus all compute stages, for processed frames; else NaN.
         reason: why it failed or was dropped; empty when processed.
+        answered_by: fields of NodeReport that say who answered, ``model`` to ``level``; empty where none did.
+        camera: its name in the node; empty where the node has one camera.
     """
 
     stamp_ns: int
@@ -42,6 +48,8 @@ class FrameTiming:
     stages_ms: dict[str, float]
     end_to_end_ms: float = float("nan")
     reason: str = ""
+    answered_by: Mapping[str, str] = field(default_factory=dict)
+    camera: str = ""
 
 
 @dataclass
@@ -59,6 +67,10 @@ class FrameCounters:
     def pending(self) -> int:
         """Frames received and not yet completed: in the slot or being processed."""
         return self.received - sum(self.counts.values())
+
+    def copy(self) -> FrameCounters:
+        """Return the counters as they are now."""
+        return FrameCounters(self.received, dict(self.counts))
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,9 @@ class NodeReport:
         received: frames that arrived since activation.
         counts: how many of them ended in each outcome.
         waited_ms: since the frame was completed, for the message that carries the report.
+        level: who answered: primary; standby, in the place of a primary that did not; hold, the result of an
+            earlier frame; none: nobody did, and the model is the primary that the frame was for.
+        clock_step_ms: by how much the ROS clock was set since the report before, against the monotonic clock.
     """
 
     node: str
@@ -92,3 +107,5 @@ class NodeReport:
     received: int
     counts: dict[Outcome, int]
     waited_ms: float = 0.0
+    level: str = "primary"
+    clock_step_ms: float = 0.0

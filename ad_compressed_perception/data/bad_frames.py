@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeInt
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import StrictModel
 
-OPTION = "--max-bad-frames"
+OPTION = "max_bad_frames"
 _NAMED = 3
 _LISTED = 8
 _NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -54,8 +54,7 @@ class BadFrameLimit:
             value = math.nan
         if not (0 <= value < math.inf) or (self.text.endswith("%") and value > 100.0):
             raise DataError(
-                f"{OPTION} (max_bad_frames) {self.text!r}: expected a number of frames such as 5, or a share "
-                "such as 10%"
+                f"{OPTION} {self.text!r}: expected a number of frames such as 5, or a share such as 10%"
             )
 
     def of(self, total: int) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.core.errors import DataError
@@ -146,12 +145,7 @@ class BagReader:
                     self.encodings[channel.topic] = channel.encoding or "unknown"
         self.topics = {topic: types.most_common(1)[0][0] for topic, types in sorted(self._types.items())}
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the recording."""
         self.close()
 

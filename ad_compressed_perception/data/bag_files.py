@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 from ad_compressed_perception.data.mcap_file import McapFile
 from ad_compressed_perception.data.sqlite_file import SqliteFile
@@ -129,7 +130,7 @@ def _of_metadata(folder: Path) -> BagFiles:
             counts[topic] = counts.get(topic, 0) + int(entry["message_count"])
         message_count = int(information["message_count"])
     except (StorageError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as cause:
-        what = f"has no {cause}" if isinstance(cause, KeyError) else " ".join(str(cause).split())
+        what = f"has no {cause}" if isinstance(cause, KeyError) else one_line(cause)
         raise DataError(
             f"bag {folder} cannot be read, {METADATA_NAME}: {what}; write it anew with: ros2 bag reindex"
         ) from cause

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ad_compressed_perception.core.errors import DataError, ImageError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.data.bad_frames import BadFrame, BadFrameLimit, BadFrames
 from ad_compressed_perception.data.bag import is_bag
 from ad_compressed_perception.data.bag_frames import BagFrames
@@ -70,7 +71,7 @@ def read_image_file(path: Path, stamp_ns: int = 0) -> Frame:
             return Frame(decoded, color, stamp_ns)
         pixels = cv2.imdecode(data, _READ_FLAGS) if data.size else None
     except (ImageError, cv2.error) as cause:
-        raise DataError(f"not a readable image: {path}: {' '.join(str(cause).split())}") from cause
+        raise DataError(f"not a readable image: {path}: {one_line(cause)}") from cause
     if pixels is None:
         raise DataError(f"not a readable image: {path} ({data.size} bytes)")
     return Frame(np.asarray(pixels), "BGR", stamp_ns)

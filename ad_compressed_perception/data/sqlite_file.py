@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.data.storage import Channel, Message, Part, StorageError
 from ad_compressed_perception.data.unpacked import copy_with_log
 
@@ -50,7 +51,7 @@ class SqliteFile:
             self._database.execute("PRAGMA writable_schema=ON")
             self.channels = self._read_channels()
         except _BROKEN as cause:
-            raise StorageError(" ".join(str(cause).split()) or type(cause).__name__) from cause
+            raise StorageError(one_line(cause)) from cause
         try:
             self._check_size()
             self._count()

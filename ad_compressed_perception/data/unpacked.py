@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,12 +14,11 @@ from threading import Lock
 
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data.zstd import zstd_expand
-from ad_compressed_perception.workspace.stale_files import remove_stale_files
+from ad_compressed_perception.workspace.temporary import process_folder
 
 _PREFIX = "adcp-bag-"
 _UNITS = {"kB": 1, "MB": 2, "GB": 3, "TB": 4}
 _lock = Lock()
-_folders: dict[int, Path] = {}
 _unpacked: dict[tuple[str, int, int], Unpacked] = {}
 
 
@@ -103,18 +100,7 @@ def _within_space(path: Path, write: Callable[[], str], target: Path) -> str:
 
 def _place(name: str) -> Path:
     """Return a path in a new folder below this process's own, which is removed when the process ends."""
-    own = os.getpid()
-    if own not in _folders:  # not that of a process from which this one was forked
-        root = Path(tempfile.gettempdir())
-        remove_stale_files(root, _PREFIX)
-        _folders[own] = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{own}-", dir=root))
-        atexit.register(_remove, own, _folders[own])
-    return Path(tempfile.mkdtemp(dir=_folders[own])) / name
-
-
-def _remove(owner: int, folder: Path) -> None:
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=process_folder(_PREFIX))) / name
 
 
 def _size(count: int) -> str:

@@ -9,7 +9,8 @@ sensor_msgs/Image or sensor_msgs/CompressedImage.
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -47,6 +48,22 @@ _NO_CAMERA = (
 )
 
 
+@dataclass(frozen=True)
+class FrameInputs:
+    """What is known at a frame's stamp.
+
+    Attributes:
+        previous: earlier frames of the camera, oldest first; whether they follow each other is judged by
+            their stamps where they are used.
+        values: tensor name to (N,) float64.
+        problems: tensor name to why there is no value.
+    """
+
+    previous: tuple[Frame, ...] = ()
+    values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
 @accept_old_attributes(colour="color")
 @dataclass(frozen=True)
 class Frame:
@@ -59,11 +76,13 @@ class Frame:
             ``>> 8``.
         color: channel order of ``pixels``.
         stamp_ns: source stamp, nanoseconds.
+        inputs: what comes with it for models that have further inputs; None: nothing.
     """
 
     pixels: NDArray[Any]
     color: Color
     stamp_ns: int = 0
+    inputs: FrameInputs | None = None
 
 
 def decode_image(

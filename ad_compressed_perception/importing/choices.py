@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.importing.candidates import Candidate
@@ -35,17 +35,6 @@ class Choice:
     why: str
     fix: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "what": self.what,
-            "value": self.value,
-            "source": self.source,
-            "certain": self.is_certain,
-            "why": self.why,
-            "fix": self.fix or None,
-        }
-
 
 @dataclass(frozen=True)
 class Row:
@@ -64,30 +53,6 @@ class Row:
     judgment: Judgment | None = None
     accuracy: float | None = None
     is_chosen: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, where NaN is null."""
-        found = self.judgment
-
-        def figure(value: float) -> float | None:
-            return None if value != value else round(value, 4)
-
-        return {
-            "task": self.candidate.task,
-            "decoder": self.candidate.decoder,
-            "options": dict(self.candidate.options),
-            "classes": self.candidate.classes,
-            "why": self.candidate.why,
-            "prior": round(self.candidate.prior, 3),
-            "preparation": self.preparation,
-            "mirror_agreement": None if found is None else figure(found.same),
-            "other_frame_agreement": None if found is None else figure(found.other),
-            "skill": None if found is None else figure(found.skill),
-            "found": None if found is None else found.found,
-            "failed": None if found is None else found.failed or None,
-            "accuracy": self.accuracy,
-            "chosen": self.is_chosen,
-        }
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def misfit_message(guesser: Guessing, candidates: Sequence[Candidate]) -> str:
         if rooms and len(request.labels) not in rooms:
             reason += (
                 f"; {len(request.labels)} labels were given, the outputs have room for "
-                f"{' or '.join(map(str, rooms))}: give that many, or leave --labels out"
+                f"{' or '.join(map(str, rooms))}: give that many, or none"
             )
     return reason + looks_like(guesser, candidates)
 
@@ -209,6 +209,9 @@ class Chosen:
         why = f"{self.candidate.why}; {_figures(self.candidate, own)}"
         if rivals:
             why += f", the next decoder {next_best:.2f}"
+        if own.is_empty:
+            separated = agrees = False
+            why += "; it finds nothing on any of these frames"
         if untried is not None:
             separated, fix = False, untried.command
             why += f"; not tried: {untried.decoder} with {untried.classes} classes"
@@ -293,7 +296,7 @@ class Chosen:
             else f"{order} skill {judgment.skill:.2f}"
             for order, judgment in colors.items()
         ]
-        why = f"frames hardly differ ({', '.join(parts)}); labels (--data) decide"
+        why = f"frames hardly differ ({', '.join(parts)}); labeled data decides"
         return [Choice("color", spec.color, "frames", False, why, fix)]
 
     def _resize(self) -> list[Choice]:
@@ -336,7 +339,7 @@ class Chosen:
         if repeated:
             notes.append(
                 f"labels that occur more than once got a number: {', '.join(repeated[:6])}; results are "
-                "compared by name, so give --labels with different names if they mean different classes"
+                "compared by name, so give labels with different names if they mean different classes"
             )
         if facts.suppression:
             notes.append(
@@ -345,8 +348,8 @@ class Chosen:
             )
         if self.judged is None:
             notes.append(
-                "guessed by metadata, shapes and values on drawn images only: give --sample BAG|FOLDER to "
-                "judge the candidates on real frames"
+                "guessed by metadata, shapes and values on drawn images only: give a sample, a bag or "
+                "a folder, to judge the candidates on real frames"
             )
         return notes
 

@@ -8,11 +8,11 @@ import contextlib
 import io
 import logging
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ad_compressed_perception.backends.torch_archive import refuse_code
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.one_line import one_line
 
@@ -51,25 +51,10 @@ def exported_program_to_onnx(source: Path, target: Path) -> None:
             the exporter does not support the model.
     """
     torch = _import_torch(source)
-    _check_samples(torch, source)
     with _export_errors(source), _suppressed_output():
+        refuse_code(torch, source.read_bytes(), source)
         program = torch.export.load(str(source))
         torch.onnx.export(program, (), str(target), dynamo=True, external_data=False, verbose=False)
-
-
-def _check_samples(torch: Any, source: Path) -> None:
-    """Refuse example inputs that are more than tensors: the loader would unpickle them unrestricted."""
-    with _export_errors(source), zipfile.ZipFile(source) as archive:
-        for name in archive.namelist():
-            if "/data/sample_inputs/" in name:
-                content = archive.read(name)
-                try:
-                    torch.load(io.BytesIO(content), weights_only=True)
-                except Exception as error:
-                    raise ModelFileError(
-                        f"{source} holds example inputs that are more than tensors: export it with a "
-                        "tuple of tensors as its example"
-                    ) from error
 
 
 def _import_torch(source: Path) -> Any:

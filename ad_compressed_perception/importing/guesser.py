@@ -56,6 +56,8 @@ _USUAL_WEIGHT, _STATED_WEIGHT = 0.05, 0.2
 """Of the usual scale; more where the exporter's metadata name the family."""
 _LEAST_SKILL = 0.3
 """Skill below it is noise, and convention decides."""
+_EMPTY_MALUS = 5.0
+"""Of what finds nothing on any frame, where another decoder of that task finds something."""
 _MIRRORS, _MASS_WEIGHT = 0.85, 0.4
 """Rows that mirror nearly as well as the best are distinguished by how much they find."""
 _NO_SHA256 = "0" * 64
@@ -282,7 +284,8 @@ class Guesser:
         first: tuple[Row, str] | None = None
         while True:
             bonus = _mass_bonus(rows)
-            rows.sort(key=lambda row: -self._score(row, usual) - bonus(row))
+            empty = _empty_malus(rows)
+            rows.sort(key=lambda row: -self._score(row, usual) - bonus(row) + empty(row))
             if rows[0].judgment is None or rows[0].judgment.failed:
                 return first or (None, "")
             # Moved frames cost three inferences each: after the first row, only for what is plausible.
@@ -328,7 +331,8 @@ class Guesser:
         moved = [replace(row, judgment=judgment) for row, judgment in zip(rivals, found, strict=True)]
         for old, new in zip(rivals, moved, strict=True):
             rows[rows.index(old)] = new
-        moved.sort(key=lambda row: -self._score(row, usual))
+        empty = _empty_malus(moved)
+        moved.sort(key=lambda row: -self._score(row, usual) + empty(row))
         return moved[0]
 
     def _color(self, judge: Judge, candidate: Candidate, scaling: Scaling) -> tuple[str, dict[str, Judgment]]:
@@ -422,6 +426,21 @@ def _mass_bonus(rows: Sequence[Row]) -> Callable[[Row], float]:
     return bonus
 
 
+def _empty_malus(rows: Sequence[Row]) -> Callable[[Row], float]:
+    """Return what puts decoders that find nothing behind those of their task that do; crowds do not count."""
+    finding = {
+        row.candidate.task
+        for row in rows
+        if row.judgment and row.judgment.found and not row.judgment.is_crowded
+    }
+
+    def malus(row: Row) -> float:
+        is_behind = row.judgment is not None and row.judgment.is_empty and row.candidate.task in finding
+        return _EMPTY_MALUS if is_behind else 0.0
+
+    return malus
+
+
 def _scaling_of(row: Row, scalings: Sequence[Scaling]) -> Scaling:
     name = row.preparation.rpartition(",")[0]
     return next(one for one in scalings if one.name == name)
@@ -436,7 +455,7 @@ def _task_of(decoder: str) -> str:
     for name, task in TASKS.items():
         if issubclass(found, task.decoder_type):
             return name
-    raise ManifestError(f"decoder {decoder!r} belongs to no task of this package: give --task")
+    raise ManifestError(f"decoder {decoder!r} belongs to no task of this package: give the task")
 
 
 def _agrees(candidate: Candidate, options: Mapping[str, Any]) -> bool:

@@ -9,9 +9,8 @@ import fcntl
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from pydantic import ValidationError
 from ad_compressed_perception.analysis.output_plausibility import MOST_FRAMES, check_outputs, choose_evenly
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
+from ad_compressed_perception.core.input_sources import split_image
 from ad_compressed_perception.core.manifest import (
     MANIFEST_NAME,
     InputSpec,
@@ -32,8 +32,15 @@ from ad_compressed_perception.core.manifest import (
 )
 from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.data.input_frames import open_model_frames
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.importing.choices import Guess
+from ad_compressed_perception.importing.declared import (
+    bake_constants,
+    declared_manifest,
+    image_of,
+    is_declared,
+)
 from ad_compressed_perception.importing.frameworks import Framework, framework_of
 from ad_compressed_perception.importing.from_tensorflow import (
     keras_to_onnx,
@@ -48,8 +55,10 @@ from ad_compressed_perception.importing.one_frame import one_frame
 from ad_compressed_perception.importing.report import REPORT, drawn_frames, move_report, write_report
 from ad_compressed_perception.importing.request import ImportRequest
 from ad_compressed_perception.onnx_graph.io import check_model, pin_input_shape, read_model
+from ad_compressed_perception.tasks.inputs import with_example_inputs
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_compressed_perception.workspace.save_manifest import save_manifest
+from ad_compressed_perception.workspace.temporary import scratch_folder
 
 BASELINE = "fp32"
 
@@ -87,10 +96,17 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
     parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not parent.is_dir():
         raise ManifestError(f"{parent} is a file, not a folder: choose another folder for the model")
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix=".import-", dir=parent))
-    except OSError as error:
-        raise ManifestError(f"cannot write to {parent}: {error.strerror or error}") from error
+    with ExitStack() as stack:
+        try:
+            scratch = stack.enter_context(scratch_folder(parent, ".import-"))
+        except OSError as error:
+            raise ManifestError(f"cannot write to {parent}: {error.strerror or error}") from error
+        return _import(source, folder, framework, scratch, request)
+
+
+def _import(
+    source: Path, folder: Path, framework: Framework, scratch: Path, request: ImportRequest
+) -> Imported:
     try:
         file, backend = _convert(source, framework, scratch, request)
         frames, described = _frames(request.sample)
@@ -98,9 +114,13 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         save_manifest(manifest, scratch)
         manifest.folder = scratch
         if not (guess.doubt and request.task is None):
-            hint = "; or is the scale wrong (--input-scale)?" if manifest.task == RAW else guess.hint
+            hint = "; or is the scale of the input wrong?" if manifest.task == RAW else guess.hint
             kept = choose_evenly(range(len(frames)), guess.frames or MOST_FRAMES)  # few of a slow model
-            checked = [frames[index] for index in kept] or drawn_frames(manifest.input)
+            if manifest.inputs is not None:
+                frames, described = _frames(request.sample, manifest)
+                kept = choose_evenly(range(len(frames)))
+            drawn = [with_example_inputs(frame, manifest) for frame in drawn_frames(manifest.input)]
+            checked = [frames[index] for index in kept] or drawn
             _check_inference(manifest, checked, described, hint)
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
@@ -113,8 +133,6 @@ def import_model(source: Path, folder: Path, request: ImportRequest) -> Imported
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise ManifestError(f"cannot write to {folder}: {error.strerror}; nothing was imported") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     manifest.folder = folder.resolve()
     return Imported(manifest, framework, guess, images)
 
@@ -159,7 +177,7 @@ def _convert(source: Path, framework: Framework, scratch: Path, request: ImportR
 
 
 def _shape_for_torchscript(source: Path, request: ImportRequest) -> tuple[int, ...]:
-    missing = [f"--input-{key}" for key in ("width", "height") if key not in request.input]
+    missing = [key for key in ("width", "height") if key not in request.input]
     if missing:
         raise ModelFileError(
             f"{source} is TorchScript, which does not store its input's size: give {' and '.join(missing)}"
@@ -173,28 +191,38 @@ def _guess(
     file: Path, backend: str, source: Path, request: ImportRequest, frames: Sequence[Frame], report: Path
 ) -> tuple[Manifest, Guess]:
     """Return the manifest of a converted file, and what of it was guessed; write images with a sample."""
-    session = create_backend(backend).load(file, {"warmup_runs": 0})
     model = read_model(file) if backend == "onnxruntime" else None
+    if request.inputs and model is None:
+        raise ManifestError("further inputs are for ONNX files yet: convert this one to onnx")
+    if request.inputs and model is not None:
+        request = bake_constants(model, request)
+        file.write_bytes(model.SerializeToString(deterministic=True))
+    session = create_backend(backend).load(file, {"warmup_runs": 0})
     try:
-        if model is not None and (changed := one_frame(model, session)):
+        if model is not None and not request.inputs and (changed := one_frame(model, session)):
             file.write_bytes(changed.SerializeToString(deterministic=True))
             session.close()
             session = create_backend(backend).load(file, {"warmup_runs": 0})
             model = changed
         facts = facts_of(model, session.info.inputs, session.info.outputs)
-        spec = infer_input(facts.inputs, _sizes_of_metadata(request.input, facts))
-        if model is not None and any(size is None for size in facts.inputs[0].shape):
-            pin_input_shape(model, spec)
+        given = _sizes_of_metadata(request.input, facts)
+        spec = image_of(facts, request, given) if request.inputs else infer_input(facts.inputs, given)
+        further = split_image(request.inputs)[1]
+        if model is not None and any(size is None for one in facts.inputs for size in one.shape):
+            pin_input_shape(model, spec, further)
             file.write_bytes(model.SerializeToString(deterministic=True))
             session.close()
             session = create_backend(backend).load(file, {"warmup_runs": 0})
             facts = facts_of(model, session.info.inputs, session.info.outputs)
         name = request.name or re.sub(r"[^A-Za-z0-9_.-]+", "_", source.stem).lstrip("_.-") or "model"
         guesser = Guesser(session, facts, request, spec, name, backend, file.name)
-        guess = guesser.guess(frames or drawn_frames(spec), are_real=bool(frames), data=request.data)
         variant = Variant(
             file=file.name, sha256=file_sha256(file), backend=backend, precision=session.info.precision
         )
+        if is_declared(request):
+            shown = frames or drawn_frames(spec)
+            return declared_manifest(guesser, shown, bool(frames), variant, source.name)
+        guess = guesser.guess(frames or drawn_frames(spec), are_real=bool(frames), data=request.data)
         manifest = _manifest(name, source, guess, variant)
         if frames:
             write_report(guesser, guess, frames, report)
@@ -232,11 +260,14 @@ def _manifest(name: str, source: Path, guess: Guess, variant: Variant) -> Manife
         raise ManifestError(f"model {name!r}: {describe_validation_error(error)}") from error
 
 
-def _frames(sample: str | None) -> tuple[list[Frame], str]:
-    """Return evenly chosen frames of the sample and where they are from; none without a sample."""
+def _frames(sample: str | None, manifest: Manifest | None = None) -> tuple[list[Frame], str]:
+    """Return evenly chosen frames of the sample and where they are from; none without a sample.
+
+    With a manifest they come with what its inputs need.
+    """
     if sample is None:
         return [], "drawn images"
-    opened = open_frames(sample)
+    opened = open_frames(sample) if manifest is None else open_model_frames(manifest, sample)
     return list(opened.frames(opened.readable(choose_evenly(range(len(opened)))))), opened.describe
 
 

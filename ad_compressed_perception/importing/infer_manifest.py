@@ -42,7 +42,8 @@ def infer_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> Input
     chosen = [spec for spec in inputs if spec.name == given.get("name", spec.name)]
     if len(inputs) != 1 or not chosen:
         names = ", ".join(spec.name for spec in inputs) or "none"
-        raise ModelFileError(f"the model needs exactly one input, an image; it has: {names}")
+        more = "; describe all of them as inputs" if len(inputs) > 1 else ""
+        raise ModelFileError(f"the model needs exactly one input, an image; it has: {names}{more}")
     spec = chosen[0]
     _check_axes(spec)
     if spec.dtype not in _DTYPES:
@@ -61,8 +62,7 @@ def infer_input(inputs: Sequence[TensorSpec], given: Mapping[str, Any]) -> Input
     open_sizes = [key for key in ("width", "height") if fields[key] is None]
     if open_sizes:
         raise ModelFileError(
-            f"input {spec.name!r} is {_spec_text(spec)}: set its size with "
-            + " and ".join(f"--input-{key}" for key in open_sizes)
+            f"input {spec.name!r} is {_spec_text(spec)}: give its " + " and ".join(open_sizes)
         )
     try:
         return InputSpec.model_validate(fields)
@@ -105,7 +105,7 @@ def _layout(spec: TensorSpec) -> str:
     if sum(fits.values()) != 1:
         raise ModelFileError(
             f"input {spec.name!r} is {_spec_text(spec)}: which axis holds 1 or 3 channels is ambiguous; "
-            "set it with --input-layout NCHW or NHWC"
+            "give the layout, NCHW or NHWC"
         )
     return next(name for name, fit in fits.items() if fit)
 

@@ -74,6 +74,11 @@ class Judgment:
     frames: int = 0
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it gives results, and no object on any frame."""
+        return not self.failed and self.frames > 0 and not self.found
+
+    @property
     def is_crowded(self) -> bool:
         """Whether nearly every frame has as many objects as are looked at, as meaningless scores give."""
         return self.frames > 0 and self.mass > 0.0 and self.found >= _CROWDED * MOST_OBJECTS * self.frames

@@ -12,9 +12,10 @@ import numpy as np
 
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.importing.exporter_metadata import ExporterMetadata, read_metadata
+from ad_compressed_perception.onnx_graph.graph import Graph
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto
 
 # Between a graph's last computing operator and its output these only move numbers.
 _MOVING = frozenset(
@@ -62,40 +63,40 @@ def facts_of(
     """Return the facts of a model; of its tensors only where it is no ONNX model (None)."""
     if model is None:
         return ModelFacts(inputs, outputs)
-    makers = {name: node for node in model.graph.node for name in node.output}
-    kinds = frozenset(node.op_type for node in model.graph.node)
+    graph = Graph(model)
+    kinds = frozenset(node.op_type for node in graph.nodes)
     suppressing = [kind for kind in kinds if any(word in kind for word in _SUPPRESSION)]
     return ModelFacts(
         inputs,
         outputs,
         read_metadata(model),
-        {output.name: _last_operators(makers, output.name) for output in outputs},
-        _normalizes(model, inputs[0].name if inputs else ""),
+        {output.name: _last_operators(graph, output.name) for output in outputs},
+        _normalizes(graph, inputs[0].name if inputs else ""),
         min(suppressing, default=""),
         kinds,
-        "yolox" if _is_yolox(model) else "",
+        "yolox" if _is_yolox(graph) else "",
     )
 
 
-def _is_yolox(model: ModelProto) -> bool:
+def _is_yolox(graph: Graph) -> bool:
     """Return whether a graph has YOLOX's layers: a Focus stem, and heads of 4 and of 1 channels per stride.
 
     A Focus stem puts every second pixel of every second row into channels of its own, four slices that are
     joined (Ge et al., YOLOX, 2021; models/network_blocks.py). Its box and objectness heads are
     convolutions of their own.
     """
-    channels = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 4}
-    first = next((index for index, node in enumerate(model.graph.node) if node.op_type == "Conv"), 0)
-    slices = sum(node.op_type == "Slice" for node in model.graph.node[:first])
-    heads = [channels.get(node.input[1], 0) for node in model.graph.node if node.op_type == "Conv"]
+    channels = {name: tensor.dims[0] for name, tensor in graph.weights.items() if len(tensor.dims) == 4}
+    first = next((index for index, node in enumerate(graph.nodes) if node.op_type == "Conv"), 0)
+    slices = sum(node.op_type == "Slice" for node in graph.nodes[:first])
+    heads = [channels.get(node.input[1], 0) for node in graph.nodes if node.op_type == "Conv"]
     return slices >= 4 and heads.count(4) >= 3 and heads.count(4) == heads.count(1)
 
 
-def _last_operators(makers: Mapping[str, NodeProto], output: str) -> frozenset[str]:
+def _last_operators(graph: Graph, output: str) -> frozenset[str]:
     found: set[str] = set()
     waiting, steps = [output], 0
     while waiting and steps < _MOST_STEPS:
-        node = makers.get(waiting.pop())
+        node = graph.producers.get(waiting.pop())
         steps += 1
         if node is None:
             continue
@@ -108,32 +109,22 @@ def _last_operators(makers: Mapping[str, NodeProto], output: str) -> frozenset[s
     return frozenset(found)
 
 
-def _normalizes(model: ModelProto, image: str) -> bool:
+def _normalizes(graph: Graph, image: str) -> bool:
     """Return whether the graph scales plain pixels itself: by a factor below 0.1, or a mean above 10."""
-    users: dict[str, list[NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            constants[node.output[0]] = node.attribute[0].t
     name = image
     for _ in range(_MOST_STEPS):
-        following = users.get(name, [])
+        following = graph.consumers.get(name, [])
         if len(following) != 1 or following[0].op_type in _PRODUCTS:
             return False
         node = following[0]
         if node.op_type in _ARITHMETIC:
-            return _takes_pixels(node, constants)
+            return _takes_pixels(node, graph)
         name = node.output[0]
     return False
 
 
-def _takes_pixels(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
-    from onnx import numpy_helper
-
-    known = [numpy_helper.to_array(constants[name]) for name in node.input if name in constants]
+def _takes_pixels(node: NodeProto, graph: Graph) -> bool:
+    known = [values for name in node.input if (values := graph.constant(name)) is not None]
     if not known or known[0].size > 16 or not known[0].size:
         return False
     size = float(np.abs(known[0].astype(np.float64)).max())

@@ -13,6 +13,7 @@ from ad_compressed_perception.backends import Session
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import TensorSpec
+from ad_compressed_perception.onnx_graph.subgraphs import copied
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -55,10 +56,9 @@ def one_frame(model: ModelProto, session: Session) -> ModelProto | None:
 
 
 def _with_batch_of_one(model: ModelProto, batch: int) -> ModelProto:
-    from onnx import ModelProto as Proto
     from onnx import numpy_helper
 
-    changed = Proto.FromString(model.SerializeToString())
+    changed = copied(model)
     graph = changed.graph
     for value in (*graph.input, *graph.output):
         dimensions = value.type.tensor_type.shape.dim

@@ -4,20 +4,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.image.decode import Frame, to_bgr8
-from ad_compressed_perception.importing.choices import Guess
+from ad_compressed_perception.importing.choices import Choice, Guess, Row
 from ad_compressed_perception.importing.judge import Judge
+from ad_compressed_perception.report.kit.document import copied
 from ad_compressed_perception.report.overlay import draw_result
+from ad_compressed_perception.report.schemas.importing import (
+    ImportCandidate,
+    ImportChoice,
+    ImportFigures,
+    ImportGuess,
+)
 
 if TYPE_CHECKING:
     from ad_compressed_perception.importing.guesser import Guesser
@@ -38,23 +44,43 @@ def drawn_frames(spec: InputSpec) -> list[Frame]:
     return [Frame(image, "BGR") for image in images]
 
 
-def guess_as_dict(guess: Guess) -> dict[str, Any]:
-    """Return a guess for JSON."""
-    return {
-        "frames": guess.frames,
-        "inferences": guess.inferences,
-        "choices": [one.as_dict() for one in guess.choices],
-        "unsure": [one.what for one in guess.unsure],
-        "candidates": [row.as_dict() for row in guess.rows],
-        "notes": list(guess.notes),
-    }
+def guess_section(guess: Guess) -> ImportGuess:
+    """Return a guess as a document has it."""
+    return ImportGuess(
+        frames=guess.frames,
+        inferences=guess.inferences,
+        choices=[_choice(one) for one in guess.choices],
+        unsure=[one.what for one in guess.unsure],
+        candidates=[_candidate(row) for row in guess.rows],
+        notes=list(guess.notes),
+    )
+
+
+def _choice(one: Choice) -> ImportChoice:
+    return copied(ImportChoice, one, certain=one.is_certain, fix=one.fix or None)
+
+
+def _candidate(row: Row) -> ImportCandidate:
+    found = row.judgment
+    return copied(
+        ImportCandidate,
+        row.candidate,
+        prior=round(row.candidate.prior, 3),
+        preparation=row.preparation,
+        mirror_agreement=None if found is None else round(found.same, 4),
+        other_frame_agreement=None if found is None else round(found.other, 4),
+        skill=None if found is None else round(found.skill, 4),
+        found=None if found is None else found.found,
+        failed=None if found is None else found.failed or None,
+        accuracy=row.accuracy,
+        chosen=row.is_chosen,
+    )
 
 
 def write_report(guesser: Guesser, guess: Guess, frames: Sequence[Frame], folder: Path) -> None:
     """Write the figures, and images where the results of a task can be drawn."""
     folder.mkdir()
-    document = json.dumps(guess_as_dict(guess), indent=2, allow_nan=False)
-    (folder / "import.json").write_text(document + "\n", encoding="utf-8")
+    copied(ImportFigures, guess_section(guess)).write(folder / "import.json")
     if guess.candidate is None:
         return
     judge = Judge(guesser.session, frames, guesser.manifest)

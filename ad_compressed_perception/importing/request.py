@@ -27,6 +27,8 @@ class ImportRequest:
             None for drawn ones.
         data: labeled data, as of ``adcp evaluate``, to rank scale, color order and resizing by accuracy.
         label_map: from the data's names to the labels.
+        inputs: sources of all inputs, as ``inputs`` of a manifest; constants are baked into the graph.
+        outputs: heads, as ``outputs`` of a manifest; with task multi_task guessed by default.
         raw_when_doubtful: take task raw where the only decoder that fits gives implausible results.
     """
 
@@ -40,4 +42,6 @@ class ImportRequest:
     sample: str | None = None
     data: str | None = None
     label_map: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
     raw_when_doubtful: bool = False

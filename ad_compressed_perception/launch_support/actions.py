@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import threading
@@ -30,8 +31,10 @@ from ad_compressed_perception.launch_support.argument_values import (
     pushed_namespace,
 )
 from ad_compressed_perception.launch_support.arguments import fill_in_defaults, player_argument_names
+from ad_compressed_perception.launch_support.one_session import nodes_of_one_session
 from ad_compressed_perception.launch_support.plan import (
     PACKAGE,
+    RESPAWN_WATCHDOG_S,
     PlannedNode,
     composed,
     tasks_of,
@@ -88,9 +91,13 @@ def start_nodes(
         values["models"] = str(Path(values["models"]).expanduser())
         arguments = dict(values)
         arguments["namespace"] = pushed_namespace(values["namespace"], values.get("ros_namespace", ""))
-        cameras = parse_cameras(arguments["cameras"]) or [""]
+        if parse_bool(arguments, "respawn"):
+            _let_hanging_processes_end(arguments)
+        cameras = parse_cameras(arguments["cameras"])
+        if parse_bool(arguments, "one_session"):
+            return _processes(context, arguments, [nodes_of_one_session(plan, arguments, cameras)])
         sets = []
-        for camera in cameras:
+        for camera in cameras or [""]:
             of_one = of_camera(arguments, camera, len(cameras))
             sets.append(with_camera(plan(of_one), of_one))
         return _processes(context, arguments, sets)
@@ -126,6 +133,14 @@ def _processes(
             action = process(context, node, named=not is_composed, parameters=parameters, **common)
             actions.append(_without_pushed_namespace(action) if is_composed else action)
     return actions
+
+
+def _let_hanging_processes_end(arguments: dict[str, str]) -> None:
+    # Only what is started again gains by its end; a parameter file that names the limit has it.
+    name, params_file = "process_watchdog_s", Path(arguments["params_file"]).expanduser()
+    text = params_file.read_text(encoding="utf-8", errors="replace") if params_file.is_file() else ""
+    if not arguments.get(name) and not re.search(rf"(?m)^[^#\n]*\b{name}\b", text):
+        arguments[name] = str(RESPAWN_WATCHDOG_S)
 
 
 def _log_folder() -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.resources import config_folder, models_folder
-from ad_compressed_perception.core.task_names import DEFAULT_TASKS, NO_NODE, RAW, TASK_NAMES
+from ad_compressed_perception.core.task_names import DEFAULT_TASKS, MULTI_TASK, NO_NODE, RAW, TASK_NAMES
 from ad_compressed_perception.core.yaml_file import read_yaml_mapping
 
 COMPRESSED_SUFFIX = "/compressed"
@@ -154,9 +154,15 @@ def task_of_model(model: Path) -> str:
     """
     file = model / _MANIFEST if model.is_dir() else model
     try:
-        task = read_yaml_mapping(file, "manifest", AdcpError, strict=False).get("task")
+        read = read_yaml_mapping(file, "manifest", AdcpError, strict=False)
+        task = read.get("task") or (MULTI_TASK if read.get("outputs") else None)
     except AdcpError:
         return ""
     if task == RAW:
         raise AdcpError(f"model:={model}: {NO_NODE}")
+    if task == MULTI_TASK:
+        raise AdcpError(
+            f"model:={model} has several heads, which no launch file starts yet: ros2 run "
+            f"ad_compressed_perception multi_task_node --ros-args -p model:={model}"
+        )
     return task if task in TASK_NAMES else ""

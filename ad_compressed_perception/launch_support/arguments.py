@@ -13,7 +13,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from ad_compressed_perception.core.task_names import DEFAULT_TASKS, TASK_NAMES
 from ad_compressed_perception.launch_support.argument_values import CAMERA_FIELD, DEFAULT_CAMERA
-from ad_compressed_perception.launch_support.plan import PACKAGE
+from ad_compressed_perception.launch_support.plan import PACKAGE, RESPAWN_WATCHDOG_S
 
 _BOOLEANS = ["true", "false", ""]
 _BACKENDS = "onnxruntime, openvino, litert or that of a plug-in"
@@ -92,6 +92,11 @@ def monitor_arguments() -> list[DeclareLaunchArgument]:
 def monitor_argument() -> DeclareLaunchArgument:
     """Return the argument that adds the monitor where nothing is compared."""
     return _boolean("monitor", "true: also start latency_monitor: deadlines, drops and silent nodes")
+
+
+def one_session_argument() -> DeclareLaunchArgument:
+    """Return the argument that lets one node serve all cameras."""
+    return _boolean("one_session", "true: one node a task serves all cameras of cameras with one model")
 
 
 def _for_each_task(name: str, description: str) -> list[DeclareLaunchArgument]:
@@ -210,7 +215,30 @@ def running_arguments(
             description="least severe log lines that the nodes print; empty: info",
         ),
         _boolean("composed", "true: all nodes of a camera in one process, which receives each image once"),
+        DeclareLaunchArgument(
+            "fallback",
+            default_value="",
+            description="variant that answers frames on which the model fails, loaded beside it; baseline: "
+            "the model's; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "frame_timeout_ms",
+            default_value="",
+            description="time after which the fallback answers a frame; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "hold_last_ms",
+            default_value="",
+            description="how long the last result stands in for frames that no model answers; empty: as "
+            "params_file says",
+        ),
         _boolean("respawn", "true: restart a node that ended unexpectedly, after half a second"),
+        DeclareLaunchArgument(
+            "process_watchdog_s",
+            default_value="",
+            description="seconds without a sign of life after which a node's process is ended from outside; "
+            f"0: never; empty: as params_file says, else {RESPAWN_WATCHDOG_S:g} with respawn:=true",
+        ),
     ]
 
 

@@ -32,6 +32,8 @@ from ad_compressed_perception.launch_support.argument_values import (
 PACKAGE = "ad_compressed_perception"
 MONITOR = "latency_monitor"
 BASELINE, COMPRESSED = "baseline", "compressed"
+RESPAWN_WATCHDOG_S = 10.0
+"""process_watchdog_s of nodes that are started again."""
 _RENAMED = {"truth_topic": "ground_truth_topic"}
 # rcl merges the sections that match a node in the order in which their patterns first appear, over all
 # files. A pattern that no user's file contains therefore comes last and overrides the others.
@@ -115,15 +117,24 @@ def parameter_overrides(
     if not overrides["transport"] and arguments.get("image_topic", "").endswith(COMPRESSED_SUFFIX):
         overrides["transport"] = "compressed"
     overrides = {name: value for name, value in overrides.items() if value}
-    for name in ("max_age_ms", "camera_rate_hz"):
+    for name in ("max_age_ms", "camera_rate_hz", "process_watchdog_s"):
         if arguments.get(name, ""):
             overrides[name] = parse_number(arguments, name)
+    overrides |= {} if is_baseline else _fallback(arguments)
     for name in ("threads", "every_nth"):
         if arguments.get(name, ""):
             overrides[name] = parse_whole(arguments, name)
     if parse_bool(arguments, "allow_rejected"):
         overrides["allow_rejected"] = True
     return overrides | clock_of(arguments)
+
+
+def _fallback(arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters of what answers in the place of a model that fails."""
+    numbers = [name for name in ("frame_timeout_ms", "hold_last_ms") if arguments.get(name, "")]
+    found: dict[str, Any] = {name: parse_number(arguments, name) for name in numbers}
+    variant = arguments.get("fallback", "")
+    return {"fallback_variant": variant, **found} if variant else found
 
 
 def clock_of(arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -177,11 +188,13 @@ def _monitor(namespace: str, parameters: dict[str, Any]) -> PlannedNode:
 
 
 def _monitor_limits(arguments: Mapping[str, str], tasks: Sequence[str]) -> dict[str, Any]:
-    """Return the monitor's parameters that the arguments set: report, deadlines, ground truth."""
+    """Return the monitor's parameters that the arguments set: report, odometry, deadlines, ground truth."""
     found: dict[str, Any] = {}
     report = arguments.get("report_path", "")
     if report:
         found["report_path"] = str(Path(report).expanduser().absolute())
+    if arguments.get("odometry_topic", ""):
+        found["odometry_topic"] = arguments["odometry_topic"]
     general = arguments.get("ground_truth_topic", "")
     if general and len(tasks) > 1:
         raise AdcpError(

@@ -10,7 +10,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ad_compressed_perception.core.errors import ResultError
-from ad_compressed_perception.core.timing import OUTCOMES, STAGES, FrameTiming, NodeReport, Outcome
+from ad_compressed_perception.core.timing import LEVELS, OUTCOMES, STAGES, FrameTiming, NodeReport, Outcome
 
 _NANOSECONDS = 1_000_000_000
 _MOST_FRAMES = 2**53
@@ -32,10 +32,11 @@ def ns_to_stamp(stamp_ns: int) -> Time:
 def to_message(*reports: NodeReport) -> DiagnosticArray:
     """Return reports of one node as a message, in their order; the header's stamp is the last frame's.
 
-    The last status holds the node's identity and all counters. The earlier ones hold what differs from frame
-    to frame, the counters as one text.
+    All are of one model. The last status holds the node's identity and all counters; the earlier ones hold
+    what differs from frame to frame, the counters as one text, and the level where it is another one.
     """
-    message = DiagnosticArray(status=[*map(_short, reports[:-1]), _full(reports[-1])])
+    short = [_short(report, reports[-1].level) for report in reports[:-1]]
+    message = DiagnosticArray(status=[*short, _full(reports[-1])])
     message.header.stamp = ns_to_stamp(reports[-1].timing.stamp_ns)
     return message
 
@@ -45,12 +46,15 @@ def _full(report: NodeReport) -> DiagnosticStatus:
     timing = report.timing
     pairs |= {"outcome": timing.outcome, "reason": timing.reason, "received": str(report.received)}
     pairs |= {outcome: str(report.counts[outcome]) for outcome in OUTCOMES}
+    pairs |= {"level": report.level}
     return _status(report, pairs | _times(report))
 
 
-def _short(report: NodeReport) -> DiagnosticStatus:
+def _short(report: NodeReport, level: str) -> DiagnosticStatus:
     counts = " ".join(map(str, (report.received, *(report.counts[outcome] for outcome in OUTCOMES))))
-    return _status(report, {"stamp_ns": str(report.timing.stamp_ns), "counts": counts} | _times(report))
+    pairs = {"stamp_ns": str(report.timing.stamp_ns), "counts": counts}
+    pairs |= {} if report.level == level else {"level": report.level}
+    return _status(report, pairs | _times(report))
 
 
 def _times(report: NodeReport) -> dict[str, str]:
@@ -59,6 +63,8 @@ def _times(report: NodeReport) -> dict[str, str]:
     pairs["end_to_end_ms"] = repr(float(timing.end_to_end_ms))
     if report.waited_ms:
         pairs["waited_ms"] = repr(float(report.waited_ms))
+    if report.clock_step_ms:
+        pairs["clock_step_ms"] = repr(float(report.clock_step_ms))
     return pairs
 
 
@@ -83,6 +89,7 @@ def reports_of(message: DiagnosticArray) -> list[NodeReport]:
         last = message.status[-1]
         identity = {pair.key: pair.value for pair in last.values}
         shared: dict[str, str] = {"node": last.name} | {key: identity[key] for key in _TEXTS}
+        shared |= {"level": identity.get("level", "primary")}  # earlier recordings have none
         stamp_ns = stamp_to_ns(message.header.stamp)
         return [_report(status, shared, None) for status in message.status[:-1]] + [
             _report(last, shared, stamp_ns)
@@ -113,6 +120,12 @@ def _report(status: DiagnosticStatus, shared: dict[str, str], stamp_ns: int | No
     waited_ms = float(values.get("waited_ms", 0.0))
     if not 0.0 <= waited_ms <= _LONGEST_WAIT_MS or not -(2**63) <= stamp_ns < 2**63:
         raise ValueError(f"frame {stamp_ns} waited {waited_ms} ms")
+    step_ms = float(values.get("clock_step_ms", 0.0))
+    shared = shared | {"level": values.get("level", shared["level"])}
+    if not math.isfinite(step_ms) or shared["level"] not in LEVELS:
+        raise ValueError(f"level {shared['level']!r}, clock set by {step_ms} ms")
     stages_ms = {stage: float(values[f"{stage}_ms"]) for stage in STAGES if f"{stage}_ms" in values}
     timing = FrameTiming(stamp_ns, outcome, stages_ms, float(values.get("end_to_end_ms", math.nan)), reason)
-    return NodeReport(timing=timing, received=received, counts=counts, waited_ms=waited_ms, **shared)
+    return NodeReport(
+        timing=timing, received=received, counts=counts, waited_ms=waited_ms, clock_step_ms=step_ms, **shared
+    )

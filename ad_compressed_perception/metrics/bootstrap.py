@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Interval = tuple[float, float]
+from ad_compressed_perception.metrics.interval import Ends
 
 # Indices drawn at once; bounds the memory to some tens of megabytes whatever the sample's size.
 _CHUNK_INDICES = 2_000_000
@@ -50,7 +50,7 @@ def resample_indices(
         yield runs.reshape(count, blocks * block)[:, :samples]
 
 
-def percentile_interval(statistics: ArrayLike, level: float = 0.95) -> Interval:
+def percentile_interval(statistics: ArrayLike, level: float = 0.95) -> Ends:
     """Return the central ``level`` share of resampled statistics, NaN (undefined ones) left out."""
     values = np.asarray(statistics, dtype=np.float64)
     values = values[~np.isnan(values)]
@@ -67,7 +67,7 @@ def bootstrap_interval(
     resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
-) -> Interval:
+) -> Ends:
     """Return the percentile interval of a statistic of independent values.
 
     Args:
@@ -79,10 +79,10 @@ def bootstrap_interval(
         level: share of the resampled statistics inside the interval, 0..1.
 
     Returns:
-        (low, high); (nan, nan) without values.
+        (low, high); (nan, nan) of fewer than two values: all resamples of one are alike.
     """
     sample = np.asarray(values, dtype=np.float64).ravel()
-    if sample.size == 0:
+    if sample.size < 2:
         return (float("nan"), float("nan"))
     vectorized = _takes_axis(statistic)
     statistics: list[float] = []
@@ -102,7 +102,7 @@ def paired_bootstrap(
     seed: int = 0,
     level: float = 0.95,
     block_length: int = 1,
-) -> Interval:
+) -> Ends:
     """Return the percentile interval of a statistic of sample indices.
 
     A statistic that looks up two variants' results under the same indices (their difference, their
@@ -119,9 +119,9 @@ def paired_bootstrap(
             alike.
 
     Returns:
-        (low, high); (nan, nan) without samples.
+        (low, high); (nan, nan) of fewer than two samples.
     """
-    if samples <= 0:
+    if samples < 2:
         return (float("nan"), float("nan"))
 
     def as_row(indices: NDArray[np.int64]) -> list[float]:
@@ -137,7 +137,7 @@ def vector_bootstrap(
     seed: int = 0,
     level: float = 0.95,
     block_length: int = 1,
-) -> list[Interval]:
+) -> list[Ends]:
     """Return the intervals of several statistics computed together from the same resamples.
 
     Args:
@@ -149,8 +149,10 @@ def vector_bootstrap(
         block_length: length of the runs of neighboring samples.
 
     Returns:
-        F intervals.
+        F intervals; (nan, nan) of one sample, whose resamples are all alike.
     """
+    if samples < 2:
+        return [(float("nan"), float("nan"))] * np.size(statistics(np.zeros(1, np.int64)))
     table = np.array(
         [
             statistics(row)

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.metrics.iou import iou_per_class
-
 FLOOR = 0.02
 """Least weight of an informative label, before the weights are normalized."""
 
@@ -108,11 +106,3 @@ def weighted_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> 
     total = known.sum(axis=-1)
     weighted = (known * np.nan_to_num(values)).sum(axis=-1)
     return np.divide(weighted, total, out=np.full(total.shape, np.nan), where=total > 0.0)
-
-
-def weighted_iou(confusion: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
-    """Return the weighted mean of the labels' IoU over those that either side has; NaN without any."""
-    values = iou_per_class(confusion)
-    known = ~np.isnan(values) & (weights > 0.0)
-    total = float(weights[known].sum())
-    return float(weights[known] @ values[known]) / total if total > 0.0 else float("nan")

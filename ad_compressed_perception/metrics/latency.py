@@ -178,12 +178,18 @@ class DeadlineTracker:
         """Check one result and return whether it missed; an age below 0 or not finite is not checked."""
         if self.deadline_ms is None or not 0.0 <= end_to_end_ms < math.inf:
             return False
-        self.checked += 1
         missed = end_to_end_ms > self.deadline_ms
+        self.note(missed)
+        return missed
+
+    def note(self, missed: bool) -> None:
+        """Count a result of which is known whether it missed; without a deadline none is counted."""
+        if self.deadline_ms is None:
+            return
+        self.checked += 1
         self.misses += missed
         self.run = self.run + 1 if missed else 0
         self.longest_run = max(self.longest_run, self.run)
-        return missed
 
     @property
     def miss_rate(self) -> float:

@@ -31,8 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ad_compressed_perception.metrics.beta_quantile import beta_quantile, t_quantile
-
-Interval = tuple[float, float]
+from ad_compressed_perception.metrics.interval import Ends
 
 # Above, runs of neighboring frames are left out together: the cosines need memory.
 _MOST_GROUPS = 1000
@@ -47,7 +46,7 @@ def share_intervals(
     figures: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     level: float = 0.95,
     trials: ArrayLike | None = None,
-) -> list[Interval]:
+) -> list[Ends]:
     """Return the intervals of shares that are computed from sums over frames.
 
     Args:
@@ -73,7 +72,7 @@ def share_intervals(
 
 def _interval(
     share: float, influences: NDArray[np.float64], samples: int, level: float, trials: float | None
-) -> Interval:
+) -> Ends:
     if math.isnan(share):
         return (share, share)
     if np.isnan(influences).any():
@@ -118,7 +117,7 @@ def correlated_variance(influences: NDArray[np.float64]) -> tuple[float, int]:
     Mean square of B cosine transforms of the lowest frequencies, where a correlated series has the variance
     of its mean. The article above has B = 0.4 n^(2/3) for correlations over two frames. Here B = n^(2/3) / 2
     where neighbors are not correlated beyond their noise, 1 / sqrt(n); else n^(2/3) / 4, for drives are
-    correlated over longer times, and the simulation of docs/verdict.md holds with that.
+    correlated over longer times, and the simulation of docs/guides/verdict.md holds with that.
     """
     centered = influences - influences.mean()
     count = len(centered)
@@ -180,7 +179,7 @@ def _cosine_variance(series: NDArray[np.float64], cosines: int) -> float:
     return float(np.mean((math.sqrt(2.0 / count) * (np.cos(angles) @ series)) ** 2))
 
 
-def clopper_pearson(hits: float, trials: float, level: float = 0.95) -> Interval:
+def clopper_pearson(hits: float, trials: float, level: float = 0.95) -> Ends:
     """Return the exact binomial interval of ``hits`` in ``trials``, which need not be whole numbers."""
     tail = (1.0 - level) / 2.0
     low = 0.0 if hits <= 0.0 else beta_quantile(tail, hits, trials - hits + 1.0)

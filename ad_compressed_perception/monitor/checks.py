@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ad_compressed_perception.monitor.frame_health import IMPOSSIBLE_AGE_MS, Level
-from ad_compressed_perception.report import schema
+from ad_compressed_perception.report.schemas.pairs import ComparisonWindow, LimitsReport
+from ad_compressed_perception.report.schemas.variant import VariantWindow
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Check:
     """A figure, checked.
 
     Attributes:
-        figure: its name, as in ``schema.Alarm``.
+        figure: its name, as in ``Alarm``.
         level: by the limits.
         hold: by the tighter limits.
         value: the figure; None where there is no data.
@@ -53,7 +54,7 @@ def _margins(warn_margin: float) -> tuple[float, float]:
 
 
 def check_agreement(
-    windows: Collection[schema.ComparisonWindow], limits: schema.LimitsReport, warn_margin: float
+    windows: Collection[ComparisonWindow], limits: LimitsReport, warn_margin: float
 ) -> Check | None:
     """Check the score as the verdict does: ERROR where its whole interval is below the limit.
 
@@ -88,9 +89,7 @@ def check_agreement(
     return Check("agreement", level, hold, score, least, text, window.worst_stamp_ns, window.window_s)
 
 
-def check_compared(
-    window: schema.ComparisonWindow, limits: schema.LimitsReport, warn_margin: float
-) -> Check | None:
+def check_compared(window: ComparisonWindow, limits: LimitsReport, warn_margin: float) -> Check | None:
     """Check that there are pairs, and that they are not of a tiny share of the frames.
 
     ERROR where results or frames come and none of them forms a pair.
@@ -98,6 +97,8 @@ def check_compared(
     share = window.compared_share
     if window.pairs == 0 and (window.unpaired or window.frames):
         what = f"{window.unpaired} results without their partner" if window.unpaired else "none to compare"
+        if window.no_evidence:
+            what = f"{window.no_evidence} frames answered by a fallback or by the same model on both sides"
         text = f"no pair: {what}, {window.frames} frames"
         return Check("compared_share", Level.ERROR, Level.ERROR, 0.0, limits.min_compared_share, text)
     least = limits.min_compared_share
@@ -109,7 +110,19 @@ def check_compared(
     return Check("compared_share", level, hold, share, least, text)
 
 
-def check_incomparable(window: schema.ComparisonWindow, reason: str) -> Check:
+def check_fallback(window: VariantWindow, limits: LimitsReport) -> Check | None:
+    """Check who made the results: ERROR beyond the limit, WARN where any is of a fallback."""
+    share, most = window.fallback_share, limits.max_fallback_share
+    if share is None or most is None:
+        return None
+    level = Level.ERROR if share > most else Level.WARN if share > 0.0 else Level.OK
+    counts = ", ".join(f"{count} by {level}" for level, count in window.by_level.items())
+    which = f"{share:.0%} of {window.processed} results not by the primary"
+    text = f"{which} (max_fallback_share {most:g}): {counts}"
+    return Check("fallback_share", level, level, share, most, text)
+
+
+def check_incomparable(window: ComparisonWindow, reason: str) -> Check:
     """Check that all pairs can be compared: the agreement is about the others only."""
     count = window.incomparable
     level = Level.ERROR if count else Level.OK
@@ -125,9 +138,7 @@ def _check_largest(figure: str, value: float, limit: float, text: str, warn_marg
     return Check(figure, raw, hold, value, limit, text)
 
 
-def check_times(
-    window: schema.VariantWindow, limits: schema.LimitsReport, warn_margin: float
-) -> Iterator[Check]:
+def check_times(window: VariantWindow, limits: LimitsReport, warn_margin: float) -> Iterator[Check]:
     """Check the 99th percentile and the deadline, each over ``min_pairs`` results at least."""
     times = window.infer_ms if limits.timed == "inference" else window.end_to_end_ms
     if limits.max_p99_ms is not None and times.p99 is not None and times.count >= limits.min_pairs:
@@ -146,7 +157,7 @@ def check_times(
         yield _check_largest("deadline_miss_share", share, most, text, warn_margin)
 
 
-def check_rate(window: schema.VariantWindow, least_hz: float, warn_margin: float) -> Check | None:
+def check_rate(window: VariantWindow, least_hz: float, warn_margin: float) -> Check | None:
     """Check the results a second: WARN below the least rate, ERROR below half of it; 0 requires none."""
     rate_hz = window.rate_hz
     if not least_hz or rate_hz is None or (window.span_s or 0.0) < _SHORTEST_S:
@@ -160,7 +171,7 @@ def check_rate(window: schema.VariantWindow, least_hz: float, warn_margin: float
     return Check("rate_hz", level, max(level, hold), rate_hz, least_hz, text)
 
 
-def check_age(window: schema.VariantWindow, most_ms: float, min_results: int) -> Check | None:
+def check_age(window: VariantWindow, most_ms: float, min_results: int) -> Check | None:
     """Check the median age of the results: WARN above the largest one, or below 0; 0 allows any.
 
     Ages beyond an hour are those of a recording's stamps; they are on ``/diagnostics`` only.
@@ -175,9 +186,7 @@ def check_age(window: schema.VariantWindow, most_ms: float, min_results: int) ->
     return Check("age_ms", level, level, times.p50, most_ms, text)
 
 
-def check_drops(
-    window: schema.VariantWindow, limits: schema.LimitsReport, warn_margin: float
-) -> Check | None:
+def check_drops(window: VariantWindow, limits: LimitsReport, warn_margin: float) -> Check | None:
     """Check the share of frames without a result; without any result the check "results" is an ERROR."""
     share, most = window.drop_share, limits.max_dropped_share
     frames = window.processed + window.dropped_stale + window.dropped_busy + window.failed

@@ -17,13 +17,15 @@ from threading import RLock
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.timing import NodeReport
 from ad_compressed_perception.metrics.agreement import Agreement
+from ad_compressed_perception.monitor.accounts import AnsweredBy
+from ad_compressed_perception.monitor.attribution import AttributedResult, Attribution
 from ad_compressed_perception.monitor.gate import Gate, ModelInfo
 from ad_compressed_perception.monitor.limits import WatchLimits
 from ad_compressed_perception.monitor.pairing import Side
-from ad_compressed_perception.monitor.variant_comparison import VariantComparison
+from ad_compressed_perception.monitor.variant_comparison import TIMINGS_LATER_S, VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 from ad_compressed_perception.monitor.windows import WINDOWS_S
-from ad_compressed_perception.report.schema import TaskReport
+from ad_compressed_perception.report.schemas.comparison import TaskReport
 
 OnPair = Callable[[str, str, int, Result, Result, Agreement], None]
 """Called with task, variant's name, stamp_ns, both results (baseline's first), agreement."""
@@ -31,6 +33,8 @@ OnPair = Callable[[str, str, int, Result, Result, Agreement], None]
 OnResult = Callable[[str, str, int, Result], None]
 """Called with task, name of the node's variant, stamp_ns, result."""
 
+_Pair = tuple[str, int, Result, Result, Agreement]
+"""Variant's name, stamp_ns, both results, agreement."""
 _REMEMBERED_STAMPS = 4096
 _REMEMBERED_CHANGES = 8
 
@@ -44,6 +48,7 @@ class TaskComparison:
         baseline: which of the names is the reference; None compares nothing.
         deadline_ms: end-to-end deadline of every node of the task; None for none.
         limits: what each of the nodes has to keep.
+        budgets_ms: stage to its budget, where it is not the default share of the deadline.
         has_ground_truth: every result is also compared with the ground truth of its frame.
     """
 
@@ -52,6 +57,7 @@ class TaskComparison:
     deadline_ms: float | None = None
     has_ground_truth: bool = False
     limits: WatchLimits = field(default_factory=WatchLimits)
+    budgets_ms: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a baseline that is not among the nodes."""
@@ -70,6 +76,7 @@ class TaskMonitor:
 
     spec: TaskComparison
     variants: dict[str, VariantMonitor]
+    attributions: dict[str, Attribution]
     comparisons: dict[str, VariantComparison] = field(default_factory=dict)
     accuracies: dict[str, VariantComparison] = field(default_factory=dict)
 
@@ -120,9 +127,11 @@ class ComparisonMonitor:
                         stale_after_s=stale_after_s,
                         now_s=now_s,
                         windows_s=windows_s,
+                        budgets_ms=spec.budgets_ms,
                     )
                     for name, node in spec.nodes.items()
                 },
+                {name: Attribution(pair_timeout_s + TIMINGS_LATER_S) for name in spec.nodes},
                 {name: VariantComparison(pair_timeout_s, windows_s) for name in spec.variants},
                 {
                     name: VariantComparison(pair_timeout_s, windows_s)
@@ -145,43 +154,90 @@ class ComparisonMonitor:
     def add_report(self, task: str, name: str, report: NodeReport, now_s: float) -> None:
         """Add a node's report of one completed frame."""
         with self.lock:
-            monitor = self.tasks[task]
-            before = monitor.variants[name].last
-            if before is not None and (before.model, before.variant) != (report.model, report.variant):
-                past, present = f"{before.model}/{before.variant}", f"{report.model}/{report.variant}"
-                self.changes.append(
-                    f"{task}/{name} ran {past} before {present}: figures of the whole run are of both."
-                )
-                monitor.variants[name].recent.clear()
-                for _, _, comparison in monitor.of(name):
-                    comparison.forget_recent()
-            monitor.variants[name].add(report, now_s)
-            self._note(report.timing.stamp_ns, now_s)
-            infer_ms = report.timing.stages_ms.get("infer", math.nan)
-            if report.timing.outcome == "processed" and math.isfinite(infer_ms):
-                for _, side, comparison in monitor.of(name):
-                    comparison.add_infer_ms(side, report.timing.stamp_ns, infer_ms, now_s)
+            monitor, timing = self.tasks[task], report.timing
+            variant = monitor.variants[name]
+            self._note_model(task, name, AnsweredBy.of(report))
+            variant.add(report, now_s)
+            self._note(timing.stamp_ns, now_s)
+            done = []
+            if timing.outcome == "processed":
+                by, infer_ms = AnsweredBy.of(report), timing.stages_ms.get("infer", math.nan)
+                if math.isfinite(infer_ms):
+                    for _, side, comparison in monitor.of(name):
+                        comparison.add_infer_ms(side, timing.stamp_ns, infer_ms, now_s, by)
+                if monitor.needs_results:
+                    attributed = monitor.attributions[name].add_timing(timing.stamp_ns, by, now_s)
+                    done = self._compare(task, name, attributed)
+        self._pass_on(task, done)
+
+    def _note_model(self, task: str, name: str, by: AnsweredBy) -> None:
+        """Begin anew where a node runs another model than before; totals of that one stay in the report."""
+        monitor = self.tasks[task]
+        before = monitor.variants[name].accounts.current
+        if not by.is_primary or by == before:
+            return
+        if before is not None:
+            self.changes.append(
+                f"{task}/{name} ran {before} before {by}: figures of the variant are those of the latter; "
+                "accounts and earlier have both."
+            )
+            monitor.variants[name].recent.clear()
+        for _, side, comparison in monitor.of(name):
+            comparison.set_model(side, by)
+        if name in monitor.accuracies:
+            monitor.accuracies[name].set_model("variant", by)
 
     def add_result(
         self, task: str, name: str, stamp_ns: int, result: Result, now_s: float
     ) -> list[Agreement]:
-        """Add a node's result; return the agreements of the pairs it completes."""
-        done = []
+        """Add a node's result; return the agreements of the pairs that it completes now.
+
+        A result is compared when the timing of its frame has come, which says who made it.
+        """
         if self.on_result is not None:
             self.on_result(task, name, stamp_ns, result)
         with self.lock:
             monitor = self.tasks[task]
             monitor.variants[name].liveness.seen(now_s, has_result=True)
+            attributed = monitor.attributions[name].add_result(stamp_ns, result, now_s)
+            done = self._compare(task, name, attributed)
+        self._pass_on(task, done)
+        return [pair[-1] for pair in done]
+
+    def _compare(self, task: str, name: str, attributed: list[AttributedResult]) -> list[_Pair]:
+        """Compare results of which is known who made them; return the pairs that they complete."""
+        monitor = self.tasks[task]
+        done: list[_Pair] = []
+        for one in attributed:
             for variant, side, comparison in monitor.of(name):
-                pair = comparison.add_result(side, stamp_ns, result, now_s)
+                pair = comparison.add_result(side, one.stamp_ns, one.result, one.came_s, one.by)
                 if pair is not None:
-                    done.append((variant, pair))
+                    done.append((variant, one.stamp_ns, *pair))
             if name in monitor.accuracies:
-                monitor.accuracies[name].add_result("variant", stamp_ns, result, now_s)
+                monitor.accuracies[name].add_result("variant", one.stamp_ns, one.result, one.came_s, one.by)
+        return done
+
+    def _pass_on(self, task: str, done: list[_Pair]) -> None:
         if self._on_pair is not None:
-            for variant, (baseline, compared, agreed) in done:
-                self._on_pair(task, variant, stamp_ns, baseline, compared, agreed)
-        return [pair[2] for _, pair in done]
+            for pair in done:
+                self._on_pair(task, *pair)
+
+    def _release(self, now_s: float) -> None:
+        """Compare results that waited in vain for a timing, where their node has sent none at all."""
+        for task, monitor in self.tasks.items():
+            for name, attribution in monitor.attributions.items():
+                with self.lock:
+                    done = self._compare(task, name, attribution.expire(now_s))
+                    for _, _, comparison in monitor.of(name):
+                        comparison.set_given_up(name, attribution.given_up)
+                self._pass_on(task, done)
+
+    def set_speed(self, speed_mps: float | None) -> None:
+        """Take the vehicle's present speed, m/s; None: it is not known."""
+        with self.lock:
+            for monitor in self.tasks.values():
+                for variant in monitor.variants.values():
+                    variant.speed_mps = speed_mps
 
     def add_ground_truth(self, task: str, stamp_ns: int, ground_truth: Result, now_s: float) -> None:
         """Add the ground truth of a frame."""
@@ -199,18 +255,24 @@ class ComparisonMonitor:
 
     def expire(self, now_s: float) -> None:
         """Give up results that have waited longer than the timeout; to be called periodically."""
+        self._release(now_s)
         with self.lock:
             for comparison in self._comparisons():
                 comparison.expire(now_s)
 
     def close(self, now_s: float) -> None:
         """Give up everything that waits: no more results will come."""
+        self._release(math.inf)
         with self.lock:
             for comparison in self._comparisons():
                 comparison.close(now_s)
 
     def summary(self, now_s: float | None = None) -> dict[str, TaskReport]:
-        """Return every task's part of the report; with ``now_s`` (live) its rolling windows, too."""
+        """Return every task's part of the report; with ``now_s`` (live) its rolling windows, too.
+
+        Results of a node that has sent no timing at all are compared as those of an unknown model.
+        """
+        self._release(-math.inf)
         with self.lock:
             return {
                 task: TaskReport(

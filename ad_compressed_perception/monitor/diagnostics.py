@@ -16,10 +16,13 @@ from ad_compressed_perception.metrics.agreement import (
 from ad_compressed_perception.metrics.latency import LatencyPercentiles
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
 from ad_compressed_perception.monitor.frame_health import Level, Problems
+from ad_compressed_perception.monitor.run_latency import run_values
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 from ad_compressed_perception.monitor.watch import OF_FRAMES, OF_PAIRS, Watch
-from ad_compressed_perception.report import schema
+from ad_compressed_perception.report.schemas.comparison import TaskReport
+from ad_compressed_perception.report.schemas.pairs import ComparisonWindow
+from ad_compressed_perception.report.schemas.variant import VariantReport
 
 # Old first parts of keys, given besides the present ones for one version.
 _RENAMED = {"truth": "ground_truth"}
@@ -59,7 +62,7 @@ class MonitorDiagnostics:
         self,
         now_s: float,
         unpublished: Collection[str] = (),
-        tasks: Mapping[str, schema.TaskReport] | None = None,
+        tasks: Mapping[str, TaskReport] | None = None,
     ) -> list[Status]:
         """Return all statuses, tasks before their variants.
 
@@ -76,7 +79,14 @@ class MonitorDiagnostics:
                 found.append(self._task(task, monitor, reports[task], now_s))
                 for name, variant in monitor.variants.items():
                     found.append(
-                        self._variant(task, name, monitor, now_s, absent=variant.node in unpublished)
+                        self._variant(
+                            task,
+                            name,
+                            monitor,
+                            now_s,
+                            absent=variant.node in unpublished,
+                            report=reports[task].variants[name],
+                        )
                     )
         return found
 
@@ -93,7 +103,7 @@ class MonitorDiagnostics:
     def _alarms(self, task: str, name: str, figures: Collection[str]) -> Problems:
         return [] if self._watch is None else self._watch.problems(task, name, figures)
 
-    def _task(self, task: str, monitor: TaskMonitor, report: schema.TaskReport, now_s: float) -> Status:
+    def _task(self, task: str, monitor: TaskMonitor, report: TaskReport, now_s: float) -> Status:
         problems: Problems = []
         values: dict[str, str] = {"baseline": monitor.spec.baseline or ""}
         lines = []
@@ -118,11 +128,19 @@ class MonitorDiagnostics:
             values |= _comparison_values(name, comparison)
             windows = report.comparison[name].windows
             values |= _window_values(name, windows)
-            lines.append(_comparison_line(name, next(iter(windows.items()))))
+            line = _comparison_line(name, next(iter(windows.items())))
+            lines.append(line + ", the same model on both sides" * comparison.is_of_one_model)
         return _status(task, "", problems, "; ".join(lines) or "nothing to compare", values)
 
     def _variant(
-        self, task: str, variant_name: str, monitor: TaskMonitor, now_s: float, *, absent: bool
+        self,
+        task: str,
+        variant_name: str,
+        monitor: TaskMonitor,
+        now_s: float,
+        *,
+        absent: bool,
+        report: VariantReport,
     ) -> Status:
         name = f"{task}/{variant_name}"
         variant, accuracy = monitor.variants[variant_name], monitor.accuracies.get(variant_name)
@@ -141,6 +159,8 @@ class MonitorDiagnostics:
         problems += variant.health.problems(monitor.spec.limits)
         problems += self._alarms(task, variant_name, OF_FRAMES)
         problems += self._stamp_problems(name, variant)
+        if steps := self._since_before(f"{name}:steps", variant.run_latency.steps):
+            problems.append((Level.WARN, f"the ROS clock of the node was set {steps} times: ages doubtful"))
         if self._since_before(f"{name}:restarts", variant.counters.restarts) > 0:
             problems.append((Level.WARN, "the node restarted"))
         if (lost := self._since_before(f"{name}:lost", variant.counters.reports_lost)) > 0:
@@ -148,7 +168,7 @@ class MonitorDiagnostics:
         recent = variant.end_to_end.recent()
         rate_hz = variant.rate.recent_hz(now_s)
         line = f"{rate_hz:.1f} Hz, end to end p50 {recent.p50:.1f} ms, p99 {recent.p99:.1f} ms"
-        values = _variant_values(variant, rate_hz, recent)
+        values = _variant_values(variant, rate_hz, recent) | run_values(report)
         if accuracy is not None:
             if self._since_before(f"{name}:incomparable", accuracy.incomparable):
                 problems.append(
@@ -191,7 +211,6 @@ def _variant_values(variant: VariantMonitor, rate_hz: float, latency: LatencyPer
         values["deadline_ms"] = f"{deadline.deadline_ms:g}"
         values["deadline_misses"] = str(deadline.misses)
         values["deadline_miss_rate"] = f"{deadline.miss_rate:.4f}"
-        values["longest_miss_run"] = str(deadline.longest_run)
     series = {"end_to_end": latency}
     series |= {stage: window.recent() for stage, window in variant.stages.items() if window.count}
     for stage, found in series.items():
@@ -208,6 +227,9 @@ def _comparison_values(name: str, comparison: VariantComparison) -> dict[str, st
         "baseline_missing": str(sides["variant"].unpaired),
         "unpaired": str(comparison.results.unpaired),
         "late": str(comparison.results.late),
+        "by_fallback": str(comparison.by_fallback),
+        "same_model": str(comparison.same_model),
+        "unattributed": str(comparison.unattributed),
         "speedup_infer_paired_p50": f"{comparison.infer_ratios.recent().p50:.3f}",
     }
     values |= {old: values[new] for old, new in _RENAMED_KEYS.items()}
@@ -246,13 +268,13 @@ def _figures(pooled: Agreement) -> dict[str, float]:
     }
 
 
-def _window_values(name: str, windows: Mapping[str, schema.ComparisonWindow]) -> dict[str, str]:
+def _window_values(name: str, windows: Mapping[str, ComparisonWindow]) -> dict[str, str]:
     keys = ("pairs", "unpaired", "compared_share", "score", "score_low", "score_high")
     found = {f"{name}.{key}_{window}": getattr(each, key) for window, each in windows.items() for key in keys}
     return {key: "nan" if value is None else f"{value:.4g}" for key, value in found.items()}
 
 
-def _comparison_line(name: str, named: tuple[str, schema.ComparisonWindow]) -> str:
+def _comparison_line(name: str, named: tuple[str, ComparisonWindow]) -> str:
     """Return the figures of the shortest window; without data that, and never those of before."""
     key, window = named
     if not window.pairs:

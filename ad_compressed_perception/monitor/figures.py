@@ -9,60 +9,37 @@ from ad_compressed_perception.metrics.agreement import (
     Agreement,
     ClassificationAgreement,
     DetectionAgreement,
-    MatchCounts,
     SegmentationAgreement,
 )
-from ad_compressed_perception.report import schema
+from ad_compressed_perception.report.kit.document import copied
+from ad_compressed_perception.report.schemas.agreement import (
+    AgreementFigures,
+    ClassAgreement,
+    ClassificationFigures,
+    DetectionFigures,
+    LabelCounts,
+    PlanningFigures,
+    SegmentationFigures,
+)
 
 
-def figures(pooled: Agreement) -> schema.AgreementFigures:
+def figures(pooled: Agreement) -> AgreementFigures:
     """Return a pooled agreement as it stands in the report."""
     if isinstance(pooled, DetectionAgreement):
-        overall = _class_figures(pooled.overall)
-        return schema.DetectionFigures(
-            precision=overall.precision,
-            recall=overall.recall,
-            f1=overall.f1,
-            matched=overall.matched,
-            missed=overall.missed,
-            extra=overall.extra,
-            iou=MATCH_IOU,
-            mean_matched_iou=pooled.mean_matched_iou,
-            per_class={label: _class_figures(counts) for label, counts in sorted(pooled.per_class.items())},
-        )
+        classes = {label: copied(ClassAgreement, one) for label, one in sorted(pooled.per_class.items())}
+        return copied(DetectionFigures, pooled.overall, pooled, iou=MATCH_IOU, per_class=classes)
     if isinstance(pooled, SegmentationAgreement):
-        return schema.SegmentationFigures(
-            miou=pooled.miou,
-            differing_pixels_share=pooled.differing_pixels_share,
-            per_class_iou=pooled.per_class_iou,
-        )
+        return copied(SegmentationFigures, pooled)
     if isinstance(pooled, ClassificationAgreement):
-        return schema.ClassificationFigures(
+        return ClassificationFigures(
             top1=pooled.score,
             mean_score_distance=pooled.mean_score_distance,
             max_score_distance=pooled.score_distance_max,
             per_class={
-                label: schema.LabelCounts(
+                label: LabelCounts(
                     both=counts.matched, only_baseline=counts.missed, only_variant=counts.extra
                 )
                 for label, counts in sorted(pooled.per_class.items())
             },
         )
-    return schema.PlanningFigures(
-        ade_m=pooled.ade_m,
-        fde_m=pooled.fde_m,
-        max_fde_m=pooled.max_fde_m,
-        mean_lateral_offset_m=pooled.mean_lateral_offset_m,
-        max_lateral_offset_m=pooled.max_lateral_offset_m,
-    )
-
-
-def _class_figures(counts: MatchCounts) -> schema.ClassAgreement:
-    return schema.ClassAgreement(
-        precision=counts.precision,
-        recall=counts.recall,
-        f1=counts.f1,
-        matched=counts.matched,
-        missed=counts.missed,
-        extra=counts.extra,
-    )
+    return copied(PlanningFigures, pooled)

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from enum import IntEnum
 from statistics import median
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ad_compressed_perception.core.manifest import StrictModel
-from ad_compressed_perception.core.timing import FrameTiming, Outcome
+from ad_compressed_perception.core.timing import STAGES, FrameTiming, Outcome
 
 WINDOW_S = 5.0
 """How far back a status looks."""
@@ -39,6 +40,25 @@ class Level(IntEnum):
 Problems = list[tuple[Level, str]]
 
 
+def parse_budgets(entries: Iterable[str]) -> dict[str, float]:
+    """Return stage to budget in ms of entries such as "infer=20".
+
+    Raises:
+        ValueError: an entry is not of that form, names no stage, or has no positive number.
+    """
+    found = {}
+    for entry in entries:
+        stage, _, text = entry.partition("=")
+        try:
+            budget_ms = float(text)
+        except ValueError:
+            budget_ms = math.nan
+        if stage not in STAGES or not 0.0 < budget_ms < math.inf:
+            raise ValueError(f"{entry!r}: expected STAGE=MILLISECONDS, with one of {', '.join(STAGES)}")
+        found[stage] = budget_ms
+    return found
+
+
 class HealthLimits(StrictModel):
     """What a healthy node keeps: parameters of the nodes and, for each task, of the monitor."""
 
@@ -51,6 +71,16 @@ class HealthLimits(StrictModel):
     max_age_warn_ms: float = Field(
         1000.0, ge=0.0, le=1e9, description="largest median age of results; WARN above; 0: none"
     )
+    stage_budgets_ms: list[str] = Field(
+        default_factory=list,
+        description='what stages may take, as "infer=20", ms; others have a share of deadline_ms',
+    )
+
+    @field_validator("stage_budgets_ms")
+    @classmethod
+    def _check_budgets(cls, value: list[str]) -> list[str]:
+        parse_budgets(value)
+        return value
 
 
 class FrameHealth:

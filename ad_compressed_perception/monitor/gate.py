@@ -54,10 +54,14 @@ class ModelInfo(BaseModel):
     gate: Gate | None = Field(None, description="null where the manifest has no terms, as for a baseline")
     gate_problem: str = Field("", description="why the recipe's terms could not be read")
     every_nth: int = Field(1, ge=1)
+    backend: str = Field("", description="runtime; these four are empty from nodes of earlier versions")
+    requested_provider: str = Field("", description="device or execution provider asked for")
+    provider: str = Field("", description="the one that runs the model")
+    precision: str = Field("", description="as executed; unknown where the runtime does not say it")
 
 
-def gate_of(manifest: Manifest, variant: str) -> Gate | None:
-    """Return the terms that a variant was judged by; None where its manifest has none.
+def gate_of(manifest: Manifest, variant: str, head: str = "") -> Gate | None:
+    """Return the terms that a variant (or one head of it) was judged by; None where its manifest has none.
 
     They are those of its recipe's text, or stand in its provenance where it was judged by others.
 
@@ -75,9 +79,12 @@ def gate_of(manifest: Manifest, variant: str) -> Gate | None:
     except (YamlError, ValidationError, AttributeError, TypeError, AdcpError) as error:
         first = " ".join(str(error).split())[:200]
         raise ResultError(f"terms of {manifest.name}/{variant} in its manifest: {first}") from error
+    figures, own = chosen.figures.get("agreement"), (accept.heads or {}).get(head)
+    if head:
+        figures = (figures.get("heads") or {}).get(head) if isinstance(figures, dict) else None
     return Gate(
-        max_drop=accept.max_drop,
-        strict_extra=_strict_extra(chosen.figures),
+        max_drop=accept.max_drop if own is None or own.max_drop is None else own.max_drop,
+        strict_extra=_strict_extra(figures),
         max_p99_ms=accept.max_p99_ms,
         timed=accept.timed,
         lateral_tolerance_m=verify.lateral_tolerance_m,
@@ -112,9 +119,8 @@ def parse_model_info(text: str) -> ModelInfo:
         raise ResultError(f"not a model's information: {' '.join(str(error).split())[:200]}") from error
 
 
-def _strict_extra(figures: dict[str, Any]) -> float:
+def _strict_extra(agreement: Any) -> float:
     """Return by how much the strict agreement was lower when the variant was verified; detection only."""
-    agreement = figures.get("agreement")
     if not isinstance(agreement, dict) or not str(agreement.get("measure", "")).startswith("F1"):
         return 0.0
     gated, strict = agreement.get("score"), agreement.get("strict_score")

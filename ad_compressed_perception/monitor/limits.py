@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ad_compressed_perception.monitor.frame_health import HealthLimits
 from ad_compressed_perception.monitor.gate import Gate, ModelInfo
-from ad_compressed_perception.report import schema
+from ad_compressed_perception.report.schemas.pairs import LimitsReport
 
 _DEFAULT = "default"
 
@@ -32,6 +32,13 @@ class WatchLimits(HealthLimits):
     max_deadline_miss_share: float = Field(
         0.1, ge=0.0, le=1.0, description="largest share of results after the deadline; 1: any"
     )
+    max_fallback_share: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="largest share of results that a standby made or that are of an earlier frame; WARN "
+        "wherever there are some, ERROR above",
+    )
     min_compared_share: float = Field(
         0.2, ge=0.0, le=1.0, description="least share of the frames that form pairs; WARN below; 0: any"
     )
@@ -45,7 +52,7 @@ class WatchLimits(HealthLimits):
 
 def limits_of(
     options: WatchLimits, info: ModelInfo | None, window_s: float, *, is_baseline: bool
-) -> schema.LimitsReport:
+) -> LimitsReport:
     """Return the limits in force for a variant, and where each comes from.
 
     Args:
@@ -57,14 +64,16 @@ def limits_of(
     sources: dict[str, str] = {}
     gate = info.gate if info else None
     whose = f"gate of {info.model}/{info.variant}" if info else ""
-    found = schema.LimitsReport(
+    found = LimitsReport(
         max_deadline_miss_share=options.max_deadline_miss_share,
         max_dropped_share=options.max_dropped_share,
+        max_fallback_share=options.max_fallback_share,
         window_s=window_s,
         min_pairs=options.min_pairs,
         sources=sources,
     )
-    sources |= {"max_deadline_miss_share": "parameter", "max_dropped_share": "parameter"}
+    always = ("max_deadline_miss_share", "max_dropped_share", "max_fallback_share")
+    sources |= dict.fromkeys(always, "parameter")
     if options.max_p99_ms:
         found.max_p99_ms, sources["max_p99_ms"] = options.max_p99_ms, "parameter"
     elif gate is not None and gate.max_p99_ms is not None:

@@ -16,6 +16,7 @@ from ad_compressed_perception.monitor.checks import (
     check_agreement,
     check_compared,
     check_drops,
+    check_fallback,
     check_incomparable,
     check_rate,
     check_times,
@@ -24,13 +25,14 @@ from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskM
 from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.monitor.limits import limits_of
 from ad_compressed_perception.monitor.windows import window_name
-from ad_compressed_perception.report import schema
-from ad_compressed_perception.report.markdown_text import shown
+from ad_compressed_perception.report.kit.text import shown
+from ad_compressed_perception.report.schemas.comparison import TaskReport
+from ad_compressed_perception.report.schemas.pairs import Alarm, LimitsReport
 
 OF_PAIRS = ("agreement", "compared_share")
 """Figures of a variant against its baseline."""
 
-OF_FRAMES = ("p99_ms", "deadline_miss_share", "drop_share")
+OF_FRAMES = ("p99_ms", "deadline_miss_share", "drop_share", "fallback_share")
 """Figures of one node; its rate and the age of its results are on its status without an alarm, too."""
 
 
@@ -45,7 +47,7 @@ class Watch:
         self._past: dict[Key, tuple[Level, float]] = {}
         self._before_s = math.nan
 
-    def update(self, tasks: Mapping[str, schema.TaskReport], now_s: float, now: datetime) -> None:
+    def update(self, tasks: Mapping[str, TaskReport], now_s: float, now: datetime) -> None:
         """Check the monitor's summary of this moment; add limits and alarms to it.
 
         Args:
@@ -84,14 +86,12 @@ class Watch:
             if active.key[:2] == (task, variant) and active.key[2] in figures
         ]
 
-    def _limits(self, monitor: TaskMonitor, name: str) -> schema.LimitsReport:
+    def _limits(self, monitor: TaskMonitor, name: str) -> LimitsReport:
         spec, info = monitor.spec, monitor.variants[name].model_info
         is_compared = name in monitor.comparisons
         return limits_of(spec.limits, info, self._monitor.windows_s[0], is_baseline=not is_compared)
 
-    def _checks(
-        self, monitor: TaskMonitor, report: schema.TaskReport, name: str, now_s: float
-    ) -> Iterator[Check]:
+    def _checks(self, monitor: TaskMonitor, report: TaskReport, name: str, now_s: float) -> Iterator[Check]:
         key, margin = window_name(self._monitor.windows_s[0]), monitor.spec.limits.warn_margin
         limits = report.limits[name]
         if fault := monitor.variants[name].liveness.fault(now_s):
@@ -121,15 +121,16 @@ class Watch:
         own = monitor.spec.limits
         others = (
             check_drops(frames, limits, margin),
+            check_fallback(frames, limits),
             check_rate(frames, own.min_rate_hz, margin),
             check_age(frames, own.max_age_warn_ms, own.min_pairs),
         )
         yield from filter(None, others)
 
-    def _to_schema(self, active: ActiveAlarm, now_s: float, now: datetime) -> schema.Alarm:
+    def _to_schema(self, active: ActiveAlarm, now_s: float, now: datetime) -> Alarm:
         check = active.check
         since = now - timedelta(seconds=now_s - active.since_s)
-        return schema.Alarm(
+        return Alarm(
             task=active.key[0],
             variant=active.key[1],
             figure=active.key[2],
@@ -144,7 +145,7 @@ class Watch:
         )
 
 
-def _is_late(report: schema.TaskReport, window: str, limits: schema.LimitsReport) -> bool:
+def _is_late(report: TaskReport, window: str, limits: LimitsReport) -> bool:
     """Whether the baseline misses the deadline more often than a variant may."""
     baseline = report.variants.get(report.baseline or "")
     frames = baseline.windows.get(window) if baseline else None

@@ -11,21 +11,27 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from itertools import compress
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ad_compressed_perception.core.timing import OUTCOMES, FrameTiming
-from ad_compressed_perception.metrics.latency import LatencyPercentiles, percentiles
-from ad_compressed_perception.report import schema
+from ad_compressed_perception.metrics.latency import percentiles
+from ad_compressed_perception.report.kit.document import copied
+from ad_compressed_perception.report.schemas.fields import Percentiles
+from ad_compressed_perception.report.schemas.variant import VariantWindow
 
 ItemT = TypeVar("ItemT")
 CAPACITY = 8192
 """Entries that a window keeps at most: 60 s at 136 Hz. Beyond, it is shorter, and ``span_s`` says so."""
 
 _DELETED_AT_ONCE = 1000
+_PRIMARY = "primary"
+_FALLBACKS = ("standby", "hold")
 
 WINDOWS_S = (10.0, 60.0)
 
@@ -33,11 +39,6 @@ WINDOWS_S = (10.0, 60.0)
 def window_name(window_s: float) -> str:
     """Return the key of a window in the report, such as "10s"."""
     return f"{window_s:g}s"
-
-
-def to_schema(values: LatencyPercentiles) -> schema.Percentiles:
-    """Return percentiles as they stand in the report."""
-    return schema.Percentiles(**asdict(values))
 
 
 class RollingColumns:
@@ -109,6 +110,10 @@ class RollingWindow(Generic[ItemT]):
         return found
 
 
+def _of_primary(levels: Sequence[str]) -> NDArray[np.bool_]:
+    return np.array([level not in _FALLBACKS for level in levels], bool)
+
+
 class FrameWindow:
     """What became of a node's frames in the last seconds."""
 
@@ -116,15 +121,15 @@ class FrameWindow:
         """Compare results with ``deadline_ms`` (None: with none); keep as long as the longest window."""
         self._deadline_ms = deadline_ms
         self._windows_s = tuple(windows_s)
-        # Place of the outcome in OUTCOMES; end to end and inference, ms, NaN where unknown; stamp, ns.
-        self._frames = RollingColumns("bddq", max(windows_s))
+        # Place of the outcome in OUTCOMES; end to end and inference, ms, NaN where unknown; stamp, ns; level.
+        self._frames = RollingColumns("bddqO", max(windows_s))
         self.clear = self._frames.clear
 
-    def add(self, timing: FrameTiming, now_s: float) -> None:
-        """Add a completed frame."""
+    def add(self, timing: FrameTiming, now_s: float, level: str = _PRIMARY) -> None:
+        """Add a completed frame, and who answered it."""
         infer_ms = timing.stages_ms.get("infer", math.nan)
         outcome = OUTCOMES.index(timing.outcome)
-        self._frames.add(now_s, outcome, timing.end_to_end_ms, infer_ms, timing.stamp_ns)
+        self._frames.add(now_s, outcome, timing.end_to_end_ms, infer_ms, timing.stamp_ns, level)
 
     def completed(self, window_s: float, now_s: float) -> int:
         """Return how many frames were completed, with any outcome."""
@@ -132,33 +137,37 @@ class FrameWindow:
 
     def times_ms(self, window_s: float, now_s: float) -> dict[int, tuple[float, float]]:
         """Return stamp to end-to-end and inference time of the frames, NaN where unknown."""
-        _, end_to_end_ms, infer_ms, stamps_ns = self._frames.last(window_s, now_s)
+        _, end_to_end_ms, infer_ms, stamps_ns, _ = self._frames.last(window_s, now_s)
         return dict(zip(stamps_ns, zip(end_to_end_ms, infer_ms, strict=True), strict=True))
 
     def slowest_stamp_ns(self, window_s: float, now_s: float, *, inference: bool = False) -> int | None:
         """Return the stamp of the result that took longest, end to end or in inference; None without one."""
-        outcomes, end_to_end_ms, infer_ms, stamps_ns = self._frames.last(window_s, now_s)
+        outcomes, end_to_end_ms, infer_ms, stamps_ns, levels = self._frames.last(window_s, now_s)
         times_ms = np.nan_to_num(np.asarray(infer_ms if inference else end_to_end_ms), nan=-1.0)
-        # A failed frame may have got to inference, but no percentile counts it.
+        # A failed frame may have got to inference, but no percentile counts it, nor one of a fallback.
         times_ms[np.asarray(outcomes) != OUTCOMES.index("processed")] = -1.0
+        times_ms[~_of_primary(levels)] = -1.0
         place = int(times_ms.argmax()) if times_ms.size else 0
         return int(stamps_ns[place]) if times_ms.size and times_ms[place] >= 0.0 else None
 
-    def report(self, window_s: float, now_s: float, start_s: float) -> schema.VariantWindow:
+    def report(self, window_s: float, now_s: float, start_s: float) -> VariantWindow:
         """Return the figures of the last ``window_s`` seconds, of a node watched since ``start_s``."""
-        outcomes, *times_ms, _ = (np.asarray(column) for column in self._frames.last(window_s, now_s))
+        *columns, levels = self._frames.last(window_s, now_s)
+        outcomes, *times_ms, _ = (np.asarray(column) for column in columns)
         counts = np.bincount(outcomes, minlength=len(OUTCOMES)).tolist()
         by_outcome = dict(zip(OUTCOMES, counts, strict=True))
         processed = by_outcome["processed"]
         # Frames without a result have no end-to-end time, but a failed one may have got to inference.
         is_result = outcomes == OUTCOMES.index("processed")
-        end_to_end_ms, infer_ms = (each[is_result & np.isfinite(each)] for each in times_ms)
+        is_primary = is_result & _of_primary(levels)
+        end_to_end_ms, infer_ms = (each[is_primary & np.isfinite(each)] for each in times_ms)
+        by_level = Counter(compress(levels, is_result))
         span_s = self._frames.span_s(window_s, now_s, start_s)
         # An age below 0 is that of a clock or a stamp: whether the result was late is unknown.
         known_ms = end_to_end_ms[end_to_end_ms >= 0.0]
         misses = 0 if self._deadline_ms is None else int((known_ms > self._deadline_ms).sum())
         has_share = self._deadline_ms is not None and bool(known_ms.size)
-        return schema.VariantWindow(
+        return VariantWindow(
             window_s=window_s,
             span_s=span_s,
             **by_outcome,
@@ -166,10 +175,12 @@ class FrameWindow:
             rate_hz=processed / span_s if span_s > 0.0 else None,
             deadline_misses=misses,
             deadline_miss_share=misses / known_ms.size if has_share else None,
-            infer_ms=to_schema(percentiles(infer_ms)),
-            end_to_end_ms=to_schema(percentiles(end_to_end_ms)),
+            infer_ms=copied(Percentiles, percentiles(infer_ms)),
+            end_to_end_ms=copied(Percentiles, percentiles(end_to_end_ms)),
+            by_level=dict(by_level),
+            fallback_share=1.0 - int(is_primary.sum()) / processed if processed else None,
         )
 
-    def reports(self, now_s: float, start_s: float) -> dict[str, schema.VariantWindow]:
+    def reports(self, now_s: float, start_s: float) -> dict[str, VariantWindow]:
         """Return the figures of every window, by its name."""
         return {window_name(each): self.report(each, now_s, start_s) for each in self._windows_s}

@@ -5,33 +5,40 @@
 from __future__ import annotations
 
 import platform
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Lock
 from time import monotonic
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode
 
-from ad_compressed_perception.core.timing import FrameTiming
+from ad_compressed_perception.backends.base import UNKNOWN
 from ad_compressed_perception.messages.timing import ns_to_stamp
-from ad_compressed_perception.monitor.frame_health import FrameHealth, Level, Problems
+from ad_compressed_perception.monitor.frame_health import Level, Problems
 from ad_compressed_perception.nodes.callback_guard import new_failures, not_published
-from ad_compressed_perception.nodes.frame_selection import FrameSelection
-from ad_compressed_perception.nodes.image_subscription import ImageSubscription
+from ad_compressed_perception.nodes.camera_options import parse_entries
+from ad_compressed_perception.nodes.frame_diagnostics import FrameDiagnostics
+from ad_compressed_perception.nodes.node_part import NodePart
 from ad_compressed_perception.nodes.options import HealthOptions
+from ad_compressed_perception.nodes.result_topics import camera_node
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
-_WINDOW = 200
-
 
 class NodeDiagnostics:
-    """Collects events and publishes a status; what one counted that was not published is in the next one."""
+    """Collects events and publishes a status; of several cameras also one for each.
+
+    Attributes:
+        cameras: what is known of their frames, by name.
+        speed_mps: returns the vehicle's speed, None where it is not known.
+    """
 
     def __init__(
-        self, node: LifecycleNode, supervised: SupervisedWorker, options: Callable[[], HealthOptions]
+        self,
+        node: LifecycleNode,
+        supervised: SupervisedWorker,
+        options: Callable[[], HealthOptions],
+        parts: Sequence[NodePart] = (),
     ) -> None:
         """Report on a node and its worker.
 
@@ -39,23 +46,15 @@ class NodeDiagnostics:
             node: publishes on /diagnostics.
             supervised: its model and worker.
             options: returns the present limits.
+            parts: of the node; their problems and values are added.
         """
-        self._node, self._supervised, self._options = node, supervised, options
-        self._lock = Lock()
+        self._node, self._supervised, self._options, self._parts = node, supervised, options, parts
         self._publishing = Lock()
         self._refusal = ""
         self._model: dict[str, str] = {}
         self._provider_differs = ""
-        self._subscription: ImageSubscription | None = None
-        self._selection: FrameSelection | None = None
-        self._health = FrameHealth()
-        self._active_s = 0.0
-        self._infer_ms: deque[float] = deque(maxlen=_WINDOW)
-        self._end_to_end_ms: deque[float] = deque(maxlen=_WINDOW)
-        self._failed = self._failed_reported = 0
-        self._last_failure = ""
-        self._negative_ages = self._negative_reported = 0
-        self._unstamped = self._unstamped_reported = 0
+        self.cameras: dict[str, FrameDiagnostics] = {"": FrameDiagnostics()}
+        self.speed_mps: Callable[[], float | None] = lambda: None
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     def refuse(self, reason: str) -> None:
@@ -65,7 +64,8 @@ class NodeDiagnostics:
     def describe_model(self, pipeline: Pipeline) -> None:
         """Store the loaded model and the runtime it runs on."""
         info = pipeline.session.info
-        coverage = "none" if info.integer_coverage is None else f"{info.integer_coverage:.3f}"
+        nothing = UNKNOWN if info.precision == UNKNOWN else "none"
+        coverage = nothing if info.integer_coverage is None else f"{info.integer_coverage:.3f}"
         self._model = {
             "model": pipeline.task.manifest.name,
             "variant": pipeline.variant,
@@ -88,34 +88,10 @@ class NodeDiagnostics:
         self._model = {}
         self._provider_differs = ""
 
-    def monitor(self, subscription: ImageSubscription, selection: FrameSelection | None = None) -> None:
-        """Report on the frames of this subscription, and on those that are not selected, from now on."""
-        with self._lock:
-            self._health = FrameHealth()
-        self._active_s = monotonic()
-        self._subscription, self._selection = subscription, selection
-
-    def stop_monitoring(self) -> None:
-        """Report on no subscription."""
-        self._subscription = None
-
-    def note_age(self, age_ms: float) -> None:
-        """Count an age that lies in the future."""
-        if age_ms < 0.0:
-            with self._lock:
-                self._negative_ages += 1
-
-    def note_frame(self, timing: FrameTiming) -> None:
-        """Add a completed frame to the window."""
-        with self._lock:
-            self._health.add_frame(timing, monotonic())
-            self._unstamped += timing.stamp_ns == 0
-            if timing.outcome == "processed":
-                self._infer_ms.append(timing.stages_ms["infer"])
-                self._end_to_end_ms.append(timing.end_to_end_ms)
-            elif timing.outcome == "failed":
-                self._failed += 1
-                self._last_failure = timing.reason
+    def use_cameras(self, cameras: Collection[str]) -> None:
+        """Report on the frames of these cameras; of one without a name where a node has no names."""
+        if self.cameras.keys() != set(cameras):
+            self.cameras = {camera: FrameDiagnostics() for camera in cameras}
 
     def publish(self) -> None:
         """Publish the present status."""
@@ -124,40 +100,63 @@ class NodeDiagnostics:
 
     def _publish(self) -> None:
         options = self._options()
-        with self._lock:
-            failed, negative, unstamped = self._failed, self._negative_ages, self._unstamped
         problems = self._model_problems()
         problems += self._supervised.problems(monotonic(), options.watchdog_error_s)
-        if new := failed - self._failed_reported:
-            problems.append((Level.ERROR, f"{new} frames failed: {self._last_failure}"))
-        if new := negative - self._negative_reported:
-            problems.append((Level.WARN, f"{new} frames have a stamp in the future"))
-        if new := unstamped - self._unstamped_reported:
-            problems.append((Level.WARN, f"{new} frames have no stamp: how old they are is unknown"))
-        values = self._model | self._time_values()
-        frame_problems, frame_values = self._frames(options)
-        problems += frame_problems
-        values |= frame_values
+        values, of_cameras = dict(self._model), []
+        cameras = self.cameras
+        if (only := cameras.get("")) is not None:
+            problems += only.new_events()
+            values |= only.time_values()
+            frame_problems, frame_values = self._frames(options)
+            problems += frame_problems
+            values |= frame_values
+        else:
+            of_cameras = self._camera_statuses(cameras, options, problems)
+            values |= self._totals()
+        for part in self._parts:
+            problems += part.problems()
+            values |= part.values()
         if failures := new_failures(self._node):
             problems.append((Level.WARN, failures))
         if self._node.get_clock().now().nanoseconds == 0:
             problems.append((Level.WARN, "use_sim_time is set and no /clock was received: no ages"))
-        status = DiagnosticStatus(
-            level=bytes([max((level for level, _ in problems), default=Level.OK)]),
-            name=self._node.get_fully_qualified_name(),
-            hardware_id=platform.node(),
-            message="; ".join(line for _, line in problems) or "running",
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
-        )
-        message = DiagnosticArray(status=[status])
+        status = _status(self._node.get_fully_qualified_name(), problems, values)
+        message = DiagnosticArray(status=[status, *of_cameras])
         message.header.stamp = ns_to_stamp(self._node.get_clock().now().nanoseconds)
         try:
             self._publisher.publish(message)
         except Exception:
             not_published(self._node)
             raise
-        self._failed_reported, self._negative_reported = failed, negative
-        self._unstamped_reported = unstamped
+        for frames in cameras.values():
+            frames.reported()
+
+    def _camera_statuses(
+        self, cameras: Mapping[str, FrameDiagnostics], options: HealthOptions, problems: Problems
+    ) -> list[DiagnosticStatus]:
+        """Return a status for each camera; what is wrong with one is added to the node's problems, too."""
+        if not any(frames.is_monitoring for frames in cameras.values()):
+            problems += self._frames(options)[0]
+        statuses = []
+        for camera, frames in cameras.items():
+            found, values = frames.new_events(), frames.time_values()
+            frame_problems, frame_values = self._frames_of(camera, frames, options)
+            found += frame_problems
+            problems += [(level, f"{camera}: {line}") for level, line in found]
+            name = camera_node(self._node, camera)
+            statuses.append(_status(name, found, self._model | values | frame_values))
+        return statuses
+
+    def _totals(self) -> dict[str, str]:
+        """Return the counters of all cameras together."""
+        worker = self._supervised.worker
+        if worker is None:
+            return {}
+        counters = worker.counters()
+        values = {"received": str(counters.received)}
+        values |= {outcome: str(count) for outcome, count in counters.counts.items()}
+        replacements = str(self._supervised.replacements)
+        return values | {"pending": str(counters.pending), "worker_replacements": replacements}
 
     def _model_problems(self) -> Problems:
         problems: Problems = []
@@ -167,44 +166,34 @@ class NodeDiagnostics:
             problems.append((Level.WARN, self._provider_differs))
         return problems
 
-    def _time_values(self) -> dict[str, str]:
-        with self._lock:
-            windows = {
-                "infer_ms": np.array(self._infer_ms),
-                "end_to_end_ms": np.array(self._end_to_end_ms),
-            }
-        values = {}
-        for name, window in windows.items():
-            known = window[np.isfinite(window)]
-            for percentile in (50, 95, 99):
-                value = f"{np.percentile(known, percentile):.2f}" if known.size else "nan"
-                values[f"{name}_p{percentile}"] = value
-        return values
-
     def _frames(self, options: HealthOptions) -> tuple[Problems, dict[str, str]]:
-        """Return problems and figures of the subscription and its frames."""
-        worker, subscription = self._supervised.worker, self._subscription
-        if worker is None or subscription is None:
+        """Return problems and figures of the first camera and its frames."""
+        camera, frames = next(iter(self.cameras.items()))
+        if self._supervised.worker is None or not frames.is_monitoring:
             idle = not self._refusal and self._supervised.loading is None
             return ([(Level.WARN, "not active")] if idle else []), {}
-        counters, now_s = worker.counters(), monotonic()
-        silent_s = now_s - max(self._active_s, subscription.last_arrival_s)
-        problems = subscription.problems(options.max_lost_share, silent_s)
-        with self._lock:
-            self._health.update(counters.counts, now_s)
-            problems += self._health.problems(options)
-            rate_hz, dropped = self._health.rate_hz, self._health.dropped_share
-        values = {"received": str(counters.received)}
-        values |= {outcome: str(count) for outcome, count in counters.counts.items()}
-        values |= {
-            "pending": str(counters.pending),
-            "rate_hz": f"{rate_hz:.2f}",
-            "dropped_share": f"{dropped:.3f}",
-            "worker_replacements": str(self._supervised.replacements),
-        }
-        if self._selection is not None:
-            values |= {"every_nth": str(self._selection.every_nth)}
-            values |= {"not_selected": str(self._selection.not_selected)}
-            if problem := self._selection.problem:
-                problems.append((Level.WARN, problem))
-        return problems, values | subscription.values()
+        return self._frames_of(camera, frames, options)
+
+    def _frames_of(
+        self, camera: str, frames: FrameDiagnostics, options: HealthOptions
+    ) -> tuple[Problems, dict[str, str]]:
+        worker = self._supervised.worker
+        if worker is None:
+            return [], {}
+        deadline_ms = self._node.get_parameter("deadline_ms").value or None
+        if camera:
+            deadlines_ms = parse_entries(self._node.get_parameter("camera_deadlines_ms").value)
+            deadline_ms = deadlines_ms.get(camera, deadline_ms)
+        more = {} if camera else {"worker_replacements": str(self._supervised.replacements)}
+        counters, speed_mps = worker.counters(camera), self.speed_mps()
+        return frames.frames(options, counters, deadline_ms, speed_mps, more)
+
+
+def _status(name: str, problems: Problems, values: Mapping[str, str]) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=bytes([max((level for level, _ in problems), default=Level.OK)]),
+        name=name,
+        hardware_id=platform.node(),
+        message="; ".join(line for _, line in problems) or "running",
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )

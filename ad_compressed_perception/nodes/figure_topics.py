@@ -12,7 +12,7 @@ from std_msgs.msg import Float64
 
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor
 from ad_compressed_perception.monitor.frame_health import Level
-from ad_compressed_perception.report import schema
+from ad_compressed_perception.report.schemas.comparison import TaskReport
 
 NODE_FIGURES = (
     *("rate_hz", "infer_p50_ms", "end_to_end_p50_ms", "end_to_end_p99_ms"),
@@ -36,7 +36,7 @@ class FigureTopics:
             for figure in (*NODE_FIGURES, *(COMPARISON_FIGURES if name in each.comparisons else ()))
         }
 
-    def publish(self, tasks: Mapping[str, schema.TaskReport], window: str) -> None:
+    def publish(self, tasks: Mapping[str, TaskReport], window: str) -> None:
         """Publish what somebody subscribes to.
 
         Args:
@@ -48,7 +48,7 @@ class FigureTopics:
                 publisher.publish(Float64(data=_figure(tasks[task], name, figure, window)))
 
 
-def _figure(task: schema.TaskReport, name: str, figure: str, window: str) -> float:
+def _figure(task: TaskReport, name: str, figure: str, window: str) -> float:
     value: float | None
     if figure == "alarm_level":
         return float(max((Level[a.level] for a in task.alarms if a.variant == name), default=Level.OK))

@@ -54,6 +54,23 @@ class LatestFrameSlot(Generic[ItemT]):
             return left
 
 
+class FrameSlot(Protocol[ItemT]):
+    """Where frames wait for a worker."""
+
+    def put(self, item: ItemT, prefers: Callable[[ItemT, ItemT], bool] | None = None) -> ItemT | None:
+        """Store an item; return the one that is discarded; see LatestFrameSlot.put."""
+
+    def take(self) -> ItemT | None:
+        """Take the next item; return None where there is none, and once the slot is closed."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes items."""
+
+    def close(self) -> ItemT | None:
+        """Close the slot; return an item that was not taken, with each call another one, then None."""
+
+
 class FrameSource(Protocol):
     """Where a worker's frames come from."""
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of one subscription, waited for and taken by the thread that uses them, without the executor.
+"""Messages of subscriptions, waited for and taken by the thread that uses them, without the executor.
 
 rclpy's executor takes about 1 ms of Python for every message, in which no other thread of the process runs
 Python: the frame would wait for it. rclpy.wait_for_message uses the same classes; every distribution since
@@ -9,7 +9,8 @@ Humble has them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from threading import Lock
 from time import perf_counter, time_ns
 from typing import Any
@@ -56,6 +57,9 @@ class ImageReceiver:
     """Takes the serialized messages of a subscription in the order of their arrival.
 
     receive() and wake() may be called by any thread, wait() by one at a time.
+
+    Attributes:
+        events: of the subscription.
     """
 
     def __init__(self, subscription: Subscription, context: Any, on_message: OnMessage) -> None:
@@ -68,7 +72,7 @@ class ImageReceiver:
         """
         self._subscription, self._on_message = subscription, on_message
         events: Any = subscription.event_handlers  # a list, whatever rclpy annotates
-        self._events: list[Any] = events
+        self.events: list[Any] = events
         self._wait_set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, len(events), context.handle)
         self._guard = GuardCondition(None, None, context=context)
         self._lock = Lock()
@@ -95,17 +99,30 @@ class ImageReceiver:
 
         It ends after half a second at most, since no wait may be without an end.
         """
-        wait_set, handle = self._wait_set, self._subscription.handle
-        with handle, self._guard.handle:
+        wait_set = self._wait_set
+        with self.handle, self._guard.handle:
             wait_set.clear_entities()
-            wait_set.add_subscription(handle)
+            self.add_to(wait_set)
             wait_set.add_guard_condition(self._guard.handle)
-            for event in self._events:
-                event.add_to_wait_set(wait_set)
             wait_set.wait(_LONGEST_WAIT_NS)
-            for event in self._events:
-                if event.is_ready(wait_set) and (data := event.take_data()) is not None:
-                    event.callback(data)
+            self.handle_events(wait_set)
+
+    @property
+    def handle(self) -> Any:
+        """The subscription's handle, to be held during a wait."""
+        return self._subscription.handle
+
+    def add_to(self, wait_set: Any) -> None:
+        """Add subscription and events to a wait set."""
+        wait_set.add_subscription(self._subscription.handle)
+        for event in self.events:
+            event.add_to_wait_set(wait_set)
+
+    def handle_events(self, wait_set: Any) -> None:
+        """Call the callbacks of the events that a wait has found."""
+        for event in self.events:
+            if event.is_ready(wait_set) and (data := event.take_data()) is not None:
+                event.callback(data)
 
     def wake(self) -> None:
         """End wait(), also the next one."""
@@ -115,5 +132,44 @@ class ImageReceiver:
         """Release; nobody waits any more."""
         with self._lock:
             self._is_open = False
+        self._wait_set.destroy_when_not_in_use()
+        self._guard.destroy()
+
+
+class JoinedReceivers:
+    """Receives for several receivers, and waits for any of them in one thread; methods as there."""
+
+    def __init__(self, receivers: Sequence[ImageReceiver], context: Any) -> None:
+        """Prepare; the receivers stay their owners'."""
+        self._receivers = receivers
+        events = sum(len(each.events) for each in receivers)
+        self._wait_set = rclpy_implementation.WaitSet(len(receivers), 1, 0, 0, 0, events, context.handle)
+        self._guard = GuardCondition(None, None, context=context)
+
+    def receive(self) -> None:
+        """Hand over all messages that have arrived, of one camera after the other."""
+        for each in self._receivers:
+            each.receive()
+
+    def wait(self) -> None:
+        """Wait for a message or an event of any of them, or wake(); see ImageReceiver.wait."""
+        wait_set = self._wait_set
+        with ExitStack() as stack:
+            stack.enter_context(self._guard.handle)
+            wait_set.clear_entities()
+            wait_set.add_guard_condition(self._guard.handle)
+            for each in self._receivers:
+                stack.enter_context(each.handle)
+                each.add_to(wait_set)
+            wait_set.wait(_LONGEST_WAIT_NS)
+            for each in self._receivers:
+                each.handle_events(wait_set)
+
+    def wake(self) -> None:
+        """End wait(), also the next one."""
+        self._guard.trigger()
+
+    def destroy(self) -> None:
+        """Release; nobody waits any more."""
         self._wait_set.destroy_when_not_in_use()
         self._guard.destroy()

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 from ad_compressed_perception.monitor.frame_health import Level, Problems
-from ad_compressed_perception.nodes.camera_topic import camera_topic, describe_found
+from ad_compressed_perception.nodes.camera_topic import base_topic, camera_topic, describe_found
 from ad_compressed_perception.nodes.image_receiver import ImageReceiver, NotByExecutor, OnMessage
 from ad_compressed_perception.nodes.qos import describe_incompatible_qos
 from ad_compressed_perception.nodes.rclpy_compat import (
@@ -37,7 +37,9 @@ class ImageSubscription:
         lost: messages that the middleware reported as lost.
     """
 
-    def __init__(self, node: Node, transport: str, qos: QoSProfile, on_image: OnMessage) -> None:
+    def __init__(
+        self, node: Node, transport: str, qos: QoSProfile, on_image: OnMessage, camera: str = ""
+    ) -> None:
         """Subscribe.
 
         Args:
@@ -45,8 +47,9 @@ class ImageSubscription:
             transport: see camera_topic().
             qos: of the subscription.
             on_image: called by receiver.receive(); see ImageReceiver.
+            camera: see camera_topic().
         """
-        self._node, self._transport, self._qos = node, transport, qos
+        self._node, self._transport, self._qos, self._base = node, transport, qos, base_topic(camera)
         self._gaps = StampGaps()
         self._new_stamps_ns: deque[int] = deque()
         self._qos_line = self._nobody_line = ""
@@ -56,7 +59,7 @@ class ImageSubscription:
         self._arrived = 0
         self.lost = 0
         self.last_arrival_s = 0.0
-        arguments: Any = (*camera_topic(node, transport), lambda message: None, qos)
+        arguments: Any = (*camera_topic(node, transport, camera), lambda message: None, qos)
         group = NotByExecutor()
         events: dict[str, Any] = {
             "incompatible_qos": self._on_incompatible_qos,
@@ -117,7 +120,8 @@ class ImageSubscription:
             f"{self._gaps.share:.0%} of the stamps missing (max_lost_share {max_lost_share:g})"
         )
         if self._transport == "raw" and lost_share > max_lost_share:
-            line += "; raw images need large_images:=true, also for the camera's process (docs/transport.md)"
+            line += "; raw images need large_images:=true, also for the camera's process"
+            line += " (docs/guides/transport.md)"
         if not self._is_loss_logged:
             self._is_loss_logged = True
             self._node.get_logger().warning(line)
@@ -132,7 +136,7 @@ class ImageSubscription:
 
     def _describe_nobody(self, silent_s: float) -> str:
         """Return what is there instead; on the console, too, but each thing once and after discovery."""
-        found = describe_found(self._node, self.topic, self._transport)
+        found = describe_found(self._node, self.topic, self._transport, self._base)
         line = f"nobody publishes {self.topic}; {found or 'no topic of images has a publisher'}"
         if line != self._nobody_line and silent_s > _SILENT_AFTER_S:
             self._nobody_line = line

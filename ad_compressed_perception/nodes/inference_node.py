@@ -4,65 +4,53 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
-from pathlib import Path
-from time import monotonic, perf_counter
+from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
-from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.msg import Parameter as ParameterMessage
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
-from rclpy.publisher import Publisher
-from sensor_msgs.msg import Image
 
-from ad_compressed_perception.core.errors import AdcpError, ManifestError
-from ad_compressed_perception.core.manifest import describe_validation_error, load_manifest
-from ad_compressed_perception.core.timing import FrameCounters, FrameTiming
-from ad_compressed_perception.image.decode import Frame, to_bgr8
-from ad_compressed_perception.image.decode_once import decode_once
-from ad_compressed_perception.image.files import MAX_PIXELS
-from ad_compressed_perception.image.video import MessageDecoder
-from ad_compressed_perception.messages import timing as timing_message
-from ad_compressed_perception.messages.image import serialize_image
-from ad_compressed_perception.messages.received_image import read_compressed_image, read_image
-from ad_compressed_perception.nodes import parameters
+from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.nodes.batch_part import BatchPart
 from ad_compressed_perception.nodes.callback_guard import PeriodicThread, note_failure
+from ad_compressed_perception.nodes.camera_parts import CameraParts
 from ad_compressed_perception.nodes.diagnostics import NodeDiagnostics
-from ad_compressed_perception.nodes.frame_selection import FrameSelection, prefers
+from ad_compressed_perception.nodes.drift_part import DriftPart
+from ad_compressed_perception.nodes.frame_path import FramePath
+from ad_compressed_perception.nodes.frame_selection import prefers
+from ad_compressed_perception.nodes.guard_part import GuardHost, GuardPart
 from ad_compressed_perception.nodes.guarded_lifecycle import GuardedLifecycleNode
-from ad_compressed_perception.nodes.image_subscription import ImageSubscription
+from ad_compressed_perception.nodes.memory_part import MemoryPart
 from ad_compressed_perception.nodes.model_info import ModelInfoTopic
-from ad_compressed_perception.nodes.options import (
-    HealthOptions,
-    LiveOptions,
-    SetupOptions,
-    StartOptions,
-    parse_backend_options,
-)
-from ad_compressed_perception.nodes.qos import image_qos
-from ad_compressed_perception.nodes.rclpy_compat import on_parameters_set
+from ad_compressed_perception.nodes.model_inputs import ModelInputs
+from ad_compressed_perception.nodes.node_parameters import NodeParameters
+from ad_compressed_perception.nodes.node_part import NodePart
+from ad_compressed_perception.nodes.process_part import ProcessPart
+from ad_compressed_perception.nodes.result_topics import ResultTopics, prefixes_of
 from ad_compressed_perception.nodes.run import exit_now
+from ad_compressed_perception.nodes.shadow_part import ShadowPart
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
-from ad_compressed_perception.nodes.timing_publisher import TimingPublisher
+from ad_compressed_perception.nodes.swap_parameters import Waiting, model_request
+from ad_compressed_perception.nodes.swap_part import SwapPart
 from ad_compressed_perception.nodes.watchdog import EXIT_HUNG, Action
-from ad_compressed_perception.nodes.worker import Arrival
-from ad_compressed_perception.report.overlay import DrawingCamera, draw_result
+from ad_compressed_perception.report.overlay import DrawingCamera
+from ad_compressed_perception.serving.frame_server import FrameServer
+from ad_compressed_perception.serving.model_set import ModelSet
+from ad_compressed_perception.serving.served_model import Before, ServedModel, open_model
 from ad_compressed_perception.tasks import TASKS
-from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
+from ad_compressed_perception.tasks.pipeline import Pipeline
 
 _LOOKS_PERIOD_S = 0.1
-_LEAST_DEPTH = 16
-"""Frames that the middleware keeps between two looks; up to 160 a second all of them are counted."""
 
 
 class InferenceNode(GuardedLifecycleNode):
-    """Runs one variant of one model on the latest frame of a camera topic.
+    """Runs one variant of one model on the latest frame of a camera topic, or of each of several.
 
-    A subclass names its task and publishes its results; _process handles a frame. Three threads besides the
-    executor's: the worker, a loader while a model is loaded, and one that watches both and publishes
-    /diagnostics.
+    A subclass names its task and publishes its results; frame_path.py has a frame's way. Three threads
+    besides the executor's: the worker, a loader while a model is loaded, and one that watches both and
+    publishes /diagnostics.
     """
 
     task_name: ClassVar[str]
@@ -75,60 +63,147 @@ class InferenceNode(GuardedLifecycleNode):
             AdcpError: a given parameter has the wrong type or is out of range.
         """
         super().__init__(node_arguments.pop("node_name", self.task_name), **node_arguments)
-        self._settings_type = TASKS[self.task_name].settings_type
-        self._models = (StartOptions, SetupOptions, LiveOptions, HealthOptions, self._settings_type)
-        for model in self._models:
-            parameters.declare(self, model)
-        self._setup_names = set(SetupOptions.model_fields)
-        self.declare_task_parameters()
-        for name in parameters.undeclared_overrides(self):
-            self.get_logger().warning(f"parameter {name!r} does not exist here and is ignored")
         self._is_configured = False
-        self._subscription: ImageSubscription | None = None
-        self._selection: FrameSelection | None = None
-        self._timing_publisher: TimingPublisher | None = None
-        self._overlay_publisher: Publisher | None = None
-        self._report_texts: dict[str, str] = {}
-        self._settings: Any = None
-        self._reference_is_publish_time = False
-        self._max_image_pixels = MAX_PIXELS
-        self._sample_bits = 0
-        self._check(self.get_parameters([name for model in self._models for name in model.model_fields]))
-        self._start = StartOptions(**parameters.values(self, StartOptions))
-        self._health = HealthOptions(**parameters.values(self, HealthOptions))
+        self.parts = self.create_parts()
+        self._own_parameters = NodeParameters(self, self, TASKS[self.task_name].settings_type)
+        self.declare_task_parameters()
+        self._own_parameters.begin()
+        self._start = self._own_parameters.start
+        self._frames = FramePath(self, self, lambda: self._own_parameters.settings)
+        limit_s, load_limit_s = self._start.process_watchdog_s, self._own_parameters.setup().load_timeout_s
+        self._process_part = ProcessPart(self, limit_s, load_limit_s)
+        self.parts = (self._process_part, *self.parts)
         self._supervised = SupervisedWorker(
-            self._open, self._adopt, self._process, self._on_frame_done, self.get_logger().error
+            self._open, self._adopt, self._frames.process, self._frames.report, self.get_logger().error
         )
-        self.diagnostics = NodeDiagnostics(self, self._supervised, lambda: self._health)
+        self._server = FrameServer(self._supervised.models)
+        self.diagnostics = NodeDiagnostics(
+            self, self._supervised, lambda: self._own_parameters.health, self.parts
+        )
+        self._frames.connect(self._supervised, self._server, self.diagnostics)
         self._model_info = ModelInfoTopic(self)
-        self.add_on_set_parameters_callback(self._on_set_parameters)
-        on_parameters_set(self, self._apply)
+        self._own_parameters.answer_requests(self._on_applied)
         self._next_status_s = 0.0
         self._watch_thread = PeriodicThread(self, self._watch, _LOOKS_PERIOD_S)
+
+    def create_parts(self) -> tuple[NodePart, ...]:
+        """Return the node's further duties in their order; called before any parameter exists."""
+        self._swap = SwapPart(self, self)
+        drift = CameraParts(
+            DriftPart.options_type,
+            lambda camera: DriftPart(self, lambda: self._supervised.models, camera),
+            lambda: self._own_parameters.cameras().names,
+        )
+        host = GuardHost(
+            task=self.task_name,
+            setup=lambda: self._own_parameters.setup(),
+            supervised=lambda: self._supervised,
+            server=lambda: self._server,
+            settings_for=self.settings_for,
+            cameras=lambda: self._own_parameters.cameras().names,
+            alarms=lambda: [alarm for each in drift.parts.values() for alarm in each.active_alarms()],
+        )
+        self.guard = GuardPart(self, host)
+        shadow = ShadowPart(self, self, self.guard.note_agreement)
+        self._model_inputs = ModelInputs(self, lambda: self._supervised.models)
+        batch = BatchPart(
+            lambda: self._supervised.models,
+            lambda: self._server,
+            lambda: (self._own_parameters.setup().camera_batch, len(self._own_parameters.cameras().cameras)),
+        )
+        return (self._swap, self.guard, shadow, drift, MemoryPart(self), batch, self._model_inputs)
 
     # What a subclass provides -----------------------------------------------------------------
 
     def declare_task_parameters(self) -> None:
         """Declare parameters beyond the task's settings; none by default."""
 
+    def complete_frame(self, frame: Frame, topic: str) -> Frame:
+        """Return a frame with what its model's further inputs need."""
+        return self._model_inputs.complete(frame, topic)
+
     def before_frame(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """Give the task what is known at a frame's stamp; called in the worker's thread."""
 
-    def drawing_camera(self) -> DrawingCamera | None:
-        """Return the camera that ~/overlay is drawn with; None where nothing of a result is projected."""
+    def inputs_at(self, stamp_ns: int) -> Before:
+        """Return what before_frame gives, as it is known now, for a model that runs later."""
+        return lambda pipeline: self.before_frame(pipeline, stamp_ns)
+
+    def drawing_camera(self, camera: str = "") -> DrawingCamera | None:
+        """Return what a camera's overlay is drawn with; None where nothing of a result is projected."""
         return None
+
+    @property
+    def prefixes(self) -> dict[str, str]:
+        """Camera to prefix of its topics; ~ where the node has one camera, which has no name."""
+        return prefixes_of(self, self._own_parameters.cameras().names)
 
     @abstractmethod
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create the task's publishers, and publish what is latched."""
 
     @abstractmethod
-    def publish_result(self, result: Any, header: Any) -> None:
-        """Publish a frame's result under its source header."""
+    def result_topics(self, prefix: str, pipeline: Pipeline) -> ResultTopics:
+        """Create publishers of results under ``prefix``, with whatever state they need of their own."""
+
+    @abstractmethod
+    def publish_result(self, result: Any, header: Any, camera: str = "") -> None:
+        """Publish a result of a camera's frame under its source header."""
 
     @abstractmethod
     def destroy_result_publishers(self) -> None:
         """Destroy what create_result_publishers made."""
+
+    def describe_results(self, pipeline: Pipeline) -> None:
+        """Publish what is latched about results, again for each model that serves; nothing by default."""
+
+    # What parts ask for ---------------------------------------------------------------------------
+
+    @property
+    def models(self) -> ModelSet:
+        """The loaded models."""
+        return self._supervised.models
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether a model was loaded."""
+        return self._is_configured
+
+    @property
+    def unanswered(self) -> int:
+        """Frames of this activation that were dropped or failed."""
+        worker = self._supervised.worker
+        counters = None if worker is None else worker.counters()
+        return 0 if counters is None else sum(counters.counts.values()) - counters.counts["processed"]
+
+    @property
+    def is_active(self) -> bool:
+        """Whether frames are taken."""
+        return self._supervised.worker is not None
+
+    @property
+    def is_replacing(self) -> bool:
+        """Whether the primary hung and is being loaded anew; see SupervisedWorker."""
+        return self._supervised.is_replacing
+
+    @property
+    def distrust(self) -> str:
+        """Why the guard lets another model answer in the place of the primary; empty where it does not."""
+        return self._server.guard.distrust
+
+    def load_ahead(self, given: Sequence[ParameterMessage]) -> Waiting | None:
+        """Begin to load what a request for parameters asks for; see let_requests_wait."""
+        return self._swap.load_ahead(given)
+
+    def adopt(self, model: ServedModel) -> None:
+        """Describe a model that serves, on all topics, and set its settings."""
+        self._adopt(model)
+        self._own_parameters.adopt_settings(model.pipeline)
+        self.describe_results(model.pipeline)
+
+    def settings_for(self, pipeline: Pipeline) -> Any:
+        """Return the task's settings with a model: values that a user gave, else its manifest's."""
+        return self._own_parameters.settings_for(pipeline)
 
     # Lifecycle ----------------------------------------------------------------------------------
 
@@ -141,56 +216,54 @@ class InferenceNode(GuardedLifecycleNode):
 
     def configure(self) -> None:
         """Load the model and create the publishers."""
-        pipeline = self._load()
-        self._adopt_model_settings(pipeline)
-        self._timing_publisher = TimingPublisher(self, self.task_name, self._start.timing_period_s)
-        self._timing_publisher.texts = self._report_texts
-        self._overlay_publisher = self.create_publisher(Image, "~/overlay", 1)
-        self.create_result_publishers(pipeline)
+        model = self._load()
+        self._own_parameters.adopt_settings(model.pipeline)
+        cameras = self._own_parameters.cameras().names
+        self._frames.configure(self.task_name, self._start.timing_period_s, cameras)
+        self._frames.describe(model, self._own_parameters.setup().every_nth)
+        self.create_result_publishers(model.pipeline)
+        self.describe_results(model.pipeline)
         self._is_configured = True
+        for part in self.parts:
+            part.configure()
 
     def activate(self) -> None:
-        """Start the worker and subscribe to the camera."""
+        """Start the worker and subscribe to the cameras."""
         self._load()  # only where the previous activation ended with a hung worker
-        setup = self._setup()
-        self._selection = (
-            FrameSelection(setup.every_nth, setup.camera_rate_hz) if setup.every_nth > 1 else None
-        )
-        self._max_image_pixels, self._sample_bits = setup.max_image_pixels, setup.sample_bits
-        self._reference_is_publish_time = setup.age_reference == "publish_time"
-        qos = image_qos(setup.qos_reliability, max(setup.qos_depth, _LEAST_DEPTH))
-        self._read = read_image if setup.transport == "raw" else read_compressed_image
-        self._subscription = ImageSubscription(self, setup.transport, qos, self._on_image)
-        self._videos = MessageDecoder(self._subscription.topic, setup.max_image_pixels)
+        setup = self._own_parameters.setup()
+        source = self._frames.subscribe(setup, self._own_parameters.cameras())
         preference = prefers if setup.keep_when_busy == "ranked" else None
         max_age_ms = float(self.get_parameter("max_age_ms").value)
-        self._supervised.start(self._subscription.receiver, preference, max_age_ms)
-        self.diagnostics.monitor(self._subscription, self._selection)
+        for part in self.parts:
+            part.activate()
+        self._supervised.start(source, preference, max_age_ms, self._frames.slots)
+        self._frames.monitor()
 
     def deactivate(self) -> None:
-        """Unsubscribe; the frame being processed is finished, the waiting one is counted as dropped."""
-        self.diagnostics.stop_monitoring()
-        self._receive_while_busy()
+        """Unsubscribe; the frame being processed is finished, waiting ones are counted as dropped."""
+        self._frames.stop_monitoring()
+        self._frames.receive_while_busy()
         self._supervised.stop()
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            subscription.destroy()
-        if self._timing_publisher is not None:
-            self._timing_publisher.flush()
+        for part in self.parts:
+            self._end_part(part, part.deactivate)
+        self._frames.unsubscribe()
 
     def cleanup(self) -> None:
         """Release the model and the publishers."""
         was_configured, self._is_configured = self._is_configured, False
         self.diagnostics.forget_model()
+        for part in self.parts:
+            self._end_part(part, part.cleanup)
         self._supervised.close()
         if was_configured:
             self.destroy_result_publishers()
-        timing, overlay = self._timing_publisher, self._overlay_publisher
-        self._timing_publisher = self._overlay_publisher = None
-        if timing is not None:
-            timing.destroy()
-        if overlay is not None:
-            self.destroy_publisher(overlay)
+        self._frames.cleanup()
+
+    def _end_part(self, part: NodePart, end: Callable[[], None]) -> None:
+        try:
+            end()
+        except Exception as error:  # the others, and the models, must be released, too
+            note_failure(self, f"{end.__name__} of {type(part).__name__}", error)
 
     def note_refusal(self, line: str) -> None:
         """Report a refused transition at once: an autostarted node ends with it."""
@@ -206,20 +279,24 @@ class InferenceNode(GuardedLifecycleNode):
         """End the thread of /diagnostics and destroy the node, which Kilted's rclpy does with half a one."""
         if self._watch_thread is not None:
             self._watch_thread.stop()
+            self._process_part.end()
         super().destroy_node()
 
     # Health -------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         """Watch the worker and publish /diagnostics; called periodically in a thread of its own."""
-        timing = self._timing_publisher
+        for part in self.parts:
+            try:
+                part.watch(monotonic())
+            except Exception as error:  # the others have duties, too
+                note_failure(self, f"watch of {type(part).__name__}", error)
         try:
-            self._receive_while_busy()
-            if timing is not None:
-                timing.publish_due()
+            self._frames.receive_while_busy()
+            self._frames.publish_due()
         except Exception as error:  # the watchdog goes on
             note_failure(self, "receiving frames or publishing timings", error)
-        now_s, health = monotonic(), self._health
+        now_s, health = monotonic(), self._own_parameters.health
         action = self._supervised.watch(now_s, health.watchdog_error_s, health.watchdog_exit_s)
         if action is Action.NONE and now_s < self._next_status_s:
             return
@@ -234,195 +311,35 @@ class InferenceNode(GuardedLifecycleNode):
                 self.get_logger().fatal(f"the process ends with status {EXIT_HUNG}: {reason}")
                 exit_now(EXIT_HUNG)
 
-    # Frame processing ---------------------------------------------------------------------------
+    # The model ----------------------------------------------------------------------------------
 
-    def _receive_while_busy(self) -> None:
-        """Receive in the place of a worker that has a frame in work, or that was given up."""
-        worker, subscription = self._supervised.worker, self._subscription
-        if worker is None or subscription is None:
-            return
-        progress = worker.progress()
-        if progress.has_frame or not progress.is_alive:
-            subscription.receiver.receive()
-
-    def _on_image(self, serialized: bytes, info: Any, waited_s: float) -> None:
-        worker, subscription = self._supervised.worker, self._subscription
-        if worker is None or subscription is None:
-            return
-        arrived_s = perf_counter() - waited_s
-        try:
-            message = self._videos.receive(self._read(serialized))
-        except Exception as error:
-            note_failure(self, "image message not understood", error)
-            return
-        stamp_ns = timing_message.stamp_to_ns(message.header.stamp)
-        subscription.note_arrival(stamp_ns)
-        if self._selection is not None and not self._selection.takes(stamp_ns):
-            return
-        # Decoding of a video's packet is no waiting: it is counted where other images are decoded.
-        decode_ms = getattr(message, "decode_ms", 0.0)
-        age_ms, waited_ms = self._age_ms(stamp_ns, info) - decode_ms, waited_s * 1e3
-        clock: Any = self.get_clock()
-        if clock.ros_time_is_active:  # simulated time may be slower, and then no stamp lies in the future
-            waited_ms = min(waited_ms, max(age_ms, 0.0))
-        age_ms -= waited_ms
-        self.diagnostics.note_age(age_ms)
-        worker.offer(Arrival(message, stamp_ns, age_ms, arrived_s + decode_ms * 1e-3))
-
-    def _age_ms(self, stamp_ns: int, info: Any) -> float:
-        if self._reference_is_publish_time:
-            sent_ns = 0 if info is None else int(info["source_timestamp"])
-            return (time.time_ns() - sent_ns) / 1e6 if sent_ns else float("nan")
-        now_ns = self.get_clock().now().nanoseconds
-        # A zero stamp was never set, a zero clock has not arrived yet: the age is unknown, not huge.
-        if stamp_ns == 0 or now_ns == 0:
-            return float("nan")
-        return (now_ns - stamp_ns) / 1e6
-
-    def _process(self, pipeline: Pipeline, arrival: Arrival) -> dict[str, float]:
-        pipeline.task.settings = self._settings
-        start = perf_counter()
-        limits = self._max_image_pixels, self._sample_bits
-        frame = decode_once(arrival.message, self._subscription_topic(), *limits)
-        decoded = perf_counter()
-        self.before_frame(pipeline, arrival.stamp_ns)
-        result, stages_ms = pipeline.run(frame)
-        if self._supervised.pipeline is not pipeline:
-            raise AdcpError("abandoned")  # it hung; an old result must not follow newer ones
-        publish = perf_counter()
-        self.publish_result(result, arrival.message.header)
-        published = perf_counter()
-        self._publish_overlay(frame, result, arrival.message.header)
-        return {
-            "decode": (decoded - start) * 1e3 + getattr(arrival.message, "decode_ms", 0.0),
-            **stages_ms,
-            "publish": (published - publish) * 1e3,
-        }
-
-    def _publish_overlay(self, frame: Frame, result: Any, header: Any) -> None:
-        """Draw the result on its frame, only when there is a subscriber; its time is in no stage."""
-        publisher = self._overlay_publisher
-        if publisher is not None and publisher.get_subscription_count():
-            drawn = draw_result(to_bgr8(frame), result, self.drawing_camera())
-            publisher.publish(serialize_image(drawn, "bgr8", header))
-
-    def _subscription_topic(self) -> str:
-        subscription = self._subscription
-        return subscription.topic if subscription is not None else "image"
-
-    def _on_frame_done(self, timing: FrameTiming, counters: FrameCounters) -> None:
-        if not self.context.ok():
-            # The process is shutting down: a last frame that can no longer be published is no failure.
-            return
-        self.diagnostics.note_frame(timing)
-        if timing.outcome == "failed":
-            self.get_logger().error(
-                f"frame {timing.stamp_ns} failed: {timing.reason}", throttle_duration_sec=1.0
-            )
-        publisher = self._timing_publisher
-        if publisher is not None:
-            publisher.add(timing, counters)
-
-    # Parameters ---------------------------------------------------------------------------------
-
-    def _setup(self) -> SetupOptions:
-        return SetupOptions(**parameters.values(self, SetupOptions))
-
-    def _load(self) -> Pipeline:
+    def _load(self) -> ServedModel:
         """Load the model unless it is loaded; raise what that raises, or AdcpError after load_timeout_s."""
-        limit_s = self._setup().load_timeout_s
+        limit_s = self._own_parameters.setup().load_timeout_s
         return self._supervised.open(limit_s, lambda: not self.context.ok())
 
-    def _open(self) -> Pipeline:
-        """Open the pipeline that the parameters name; called in a loader's thread."""
-        setup = self._setup()
-        if not setup.model:
-            raise ManifestError("parameter 'model' is empty: name a folder with a model.yaml")
-        key = Path(setup.public_key).expanduser() if setup.public_key else None
-        manifest = load_manifest(setup.model, allow_outside=setup.allow_outside, public_key=key)
-        options = {"threads": setup.threads, **parse_backend_options(setup.backend_options)}
-        return open_pipeline(
-            manifest,
-            setup.variant or None,
-            task=self.task_name,
-            backend=setup.backend or None,
-            options=options,
-            allow_rejected=setup.allow_rejected,
-        )
+    def _open(self) -> ServedModel:
+        """Load the model that the parameters name; called in a loader's thread."""
+        return open_model(model_request(vars(self._own_parameters.setup())), self.task_name)
 
-    def _adopt(self, pipeline: Pipeline) -> None:
-        """Describe a pipeline that will be used."""
+    def _adopt(self, model: ServedModel) -> None:
+        """Describe a model that will be used."""
+        pipeline = model.pipeline
         self.diagnostics.describe_model(pipeline)
-        self._model_info.publish(pipeline, self._setup().every_nth)
+        every_nth = self._own_parameters.setup().every_nth
+        self._model_info.publish(pipeline, every_nth)
+        self._frames.describe(model, every_nth)
         info = pipeline.session.info
-        self._report_texts = {
-            "model": pipeline.task.manifest.name,
-            "variant": pipeline.variant,
-            "backend": info.backend,
-            "requested_provider": info.requested_provider,
-            "provider": info.provider,
-            "precision": info.precision,
-        }
-        if self._timing_publisher is not None:
-            self._timing_publisher.flush()  # frames of the model before
-            self._timing_publisher.texts = self._report_texts
         self.get_logger().info(
-            f"{pipeline.task.manifest.name}/{pipeline.variant} on {info.backend} "
+            f"{model.identity.name} on {info.backend} "
             f"{info.provider} (asked: {info.requested_provider}), {info.precision}, "
             f"loaded in {info.load_ms:.0f} ms"
         )
 
-    def _adopt_model_settings(self, pipeline: Pipeline) -> None:
-        # The manifest's settings are this model's defaults; values given by the user take precedence.
-        given = parameters.given_overrides(self)
-        manifest_settings = pipeline.task.manifest.output.settings
-        adopted = [
-            Parameter(name, value=getattr(pipeline.task.settings, name))
-            for name in manifest_settings
-            if name not in given
-        ]
-        if adopted:
-            self.set_parameters(adopted)
-        self._settings = self._settings_type(**parameters.values(self, self._settings_type))
-        pipeline.task.settings = self._settings
-
-    def _check(self, changed: list[Parameter]) -> None:
-        """Validate values against their models; raise AdcpError with the reason."""
-        by_name = {parameter.name: parameter.value for parameter in changed}
-        for model in self._models:
-            present = parameters.values(self, model)
-            merged = {key: by_name.get(key, value) for key, value in present.items()}
-            try:
-                model.model_validate(merged)
-            except ValidationError as error:
-                raise AdcpError(f"parameter {describe_validation_error(error)}") from error
-
-    def _on_set_parameters(self, changed: list[Parameter]) -> SetParametersResult:
-        names = {parameter.name for parameter in changed}
-        locked = sorted(names & self._setup_names) if self._is_configured else []
-        fixed = sorted(names & set(StartOptions.model_fields))
-        if fixed:
-            return SetParametersResult(
-                successful=False, reason=f"{fixed[0]!r} is read once, at the node's start"
-            )
-        if locked:
-            return SetParametersResult(
-                successful=False,
-                reason=f"{locked[0]!r} takes effect at configure: deactivate and clean up first",
-            )
-        try:
-            self._check(changed)
-        except AdcpError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
-
-    def _apply(self, changed: list[Parameter]) -> None:
-        """Let parameters that were set take effect; the worker applies settings between two frames."""
-        names = {parameter.name for parameter in changed}
+    def _on_applied(self, names: set[str]) -> None:
         worker = self._supervised.worker
         if worker is not None and "max_age_ms" in names:
             worker.max_age_ms = float(self.get_parameter("max_age_ms").value)
-        if names & set(HealthOptions.model_fields):
-            self._health = HealthOptions(**parameters.values(self, HealthOptions))
-        if names & set(self._settings_type.model_fields):
-            self._settings = self._settings_type(**parameters.values(self, self._settings_type))
+        slots = self._frames.slots
+        if slots is not None and "camera_weights" in names:
+            slots.set_weights(self._own_parameters.cameras().weights())

@@ -44,8 +44,9 @@ from ad_compressed_perception.nodes.pair_topic import PairTopic
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.nodes.run import run_node
 from ad_compressed_perception.nodes.side_by_side import SideBySide, SideBySideOptions
+from ad_compressed_perception.nodes.vehicle_speed import VehicleSpeed
 from ad_compressed_perception.report.host import describe_host
-from ad_compressed_perception.report.schema import Report, Source, write_report
+from ad_compressed_perception.report.schemas.comparison import Report, Source
 
 LIVE_MEASUREMENT = (
     "Live, under contention: all nodes ran at the same time and shared the processor, so each "
@@ -115,6 +116,7 @@ class LatencyMonitorNode(Node):
         if live and any(each.comparisons for each in self.monitor.tasks.values()):
             patience_s = self._options.pair_timeout_s
             self._side_by_side = SideBySide(self, self.monitor, self._side_by_side_options, patience_s)
+        self._speed = VehicleSpeed(self, self._options.odometry_topic)
         self._reader = MessageReader(self, self._options.read_period_s)
         self._node_subscriptions = [
             NodeSubscriptions(self, self._reader, self.monitor, task, name, compare=each.needs_results)
@@ -164,7 +166,7 @@ class LatencyMonitorNode(Node):
     def _on_pair(
         self, task: str, name: str, stamp_ns: int, baseline: Result, variant: Result, agreed: Agreement
     ) -> None:
-        if self._pairs is not None:
+        if self._pairs is not None and self.context.ok():  # pairs that still waited when the process ends
             self._pairs.add(task, name, stamp_ns, agreed)
         if self._also_on_pair is not None:
             self._also_on_pair(task, name, stamp_ns, baseline, variant, agreed)
@@ -180,8 +182,8 @@ class LatencyMonitorNode(Node):
                 self._doubts = self._doubled()
         if self.monitor.sampled:
             notes.append(
-                f"Percentiles of series longer than {KEPT_FRAMES} frames come from an evenly "
-                "spaced sample of them; counts and maxima are exact."
+                f"Of series longer than {KEPT_FRAMES} frames the largest half as many are exact; the "
+                "others are counted in bins of 1 %. Scores and speed-ups of pairs are sampled evenly."
             )
         return Report(
             created=now.isoformat(timespec="seconds"),
@@ -199,6 +201,7 @@ class LatencyMonitorNode(Node):
         """Publish /diagnostics and ~/summary, and write the report when it is time."""
         now_s = time.monotonic()
         self.monitor.expire(now_s)
+        self.monitor.set_speed(self._speed.now())
         report = self.report()
         self._log_alarms(now_s)
         try:
@@ -234,7 +237,7 @@ class LatencyMonitorNode(Node):
 
     def _write(self, report: Report) -> None:
         """Write the live report; raise AdcpError in one line."""
-        write_report(report, Path(self._options.report_path).expanduser())
+        report.write(Path(self._options.report_path).expanduser())
 
     def close(self) -> None:
         """Count what still waits as unpaired and write the last report; raise AdcpError where that fails."""

@@ -19,14 +19,20 @@ from ad_compressed_perception.tasks.pipeline import Pipeline
 class ModelInfoTopic:
     """Publishes the verdict of the loaded variant and the terms that it was judged by."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, topic: str = "~/model_info") -> None:
         """Create the topic."""
-        self._publisher = node.create_publisher(String, "~/model_info", LATCHED_QOS)
+        self._node, self._publisher = node, node.create_publisher(String, topic, LATCHED_QOS)
 
     def publish(self, pipeline: Pipeline, every_nth: int) -> None:
-        """Publish what a pipeline runs, and the share of the frames that it gets."""
+        """Publish what a pipeline runs, on what, and the share of the frames that it gets."""
         info = model_info(pipeline.task.manifest, pipeline.variant, every_nth)
+        for key in ("backend", "requested_provider", "provider", "precision"):
+            setattr(info, key, getattr(pipeline.session.info, key))
         self._publisher.publish(String(data=info.model_dump_json()))
+
+    def destroy(self) -> None:
+        """Destroy the topic."""
+        self._node.destroy_publisher(self._publisher)
 
 
 def subscribe_model_info(node: Node, full_name: str, take: Callable[[ModelInfo], object]) -> None:

@@ -13,6 +13,7 @@ from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.core.task_names import TASK_NAMES as TASK_NAMES
 from ad_compressed_perception.monitor.comparison import TaskComparison
+from ad_compressed_perception.monitor.frame_health import parse_budgets
 from ad_compressed_perception.monitor.limits import WatchLimits
 from ad_compressed_perception.monitor.windows import WINDOWS_S
 
@@ -44,6 +45,11 @@ class MonitorOptions(StrictModel):
     )
     clear_after_s: float = Field(
         default=5.0, ge=0.0, le=600.0, description="time within its limits after which an alarm ends, s"
+    )
+    odometry_topic: str = Field(
+        default="",
+        description="the vehicle's odometry (nav_msgs/Odometry), for the distance traveled during a latency; "
+        "empty: the speed is not known",
     )
     report_path: str = Field(
         default="", description="file for the live report.json, written at the end; empty: none"
@@ -113,7 +119,12 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
     names = variant_names(nodes)
     baseline = next((name for name, node in names.items() if node == options.baseline), None)
     return TaskComparison(
-        names, baseline, options.deadline_ms or None, bool(options.ground_truth_topic), options
+        names,
+        baseline,
+        options.deadline_ms or None,
+        bool(options.ground_truth_topic),
+        options,
+        parse_budgets(options.stage_budgets_ms),
     )
 
 

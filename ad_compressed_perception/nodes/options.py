@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.manifest import StrictModel
@@ -17,7 +17,11 @@ from ad_compressed_perception.monitor.frame_health import HealthLimits
 
 
 class SetupOptions(StrictModel):
-    """Parameters that take effect at configure; changing them needs an unconfigured node."""
+    """Parameters that take effect at configure.
+
+    Those that name the model are live: a change of them exchanges it (swap_parameters.py). A change of
+    another one needs an unconfigured node.
+    """
 
     ros_names: ClassVar[Mapping[str, str]] = {"image_transport": "transport"}
 
@@ -43,6 +47,11 @@ class SetupOptions(StrictModel):
     public_key: str = Field(
         "",
         description="PEM file of the ed25519 key that must have signed model.yaml (adcp sign); empty: none",
+    )
+    strict_backend: bool = Field(
+        False,
+        description="refuse a model that runs on another device than its options ask for, or in another "
+        "precision than its manifest states for this runtime; false: that is a WARN",
     )
     load_timeout_s: float = Field(
         120.0, ge=0.1, le=86400.0, description="time after which loading the model is given up"
@@ -94,6 +103,13 @@ class SetupOptions(StrictModel):
         "newest",
         description="which frame waits while one is processed: the newest, or the one whose stamp ranks "
         "highest, so that nodes of different speed answer the same ones (results are older)",
+    )
+    camera_batch: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="frames of different cameras that wait at the same time and share one inference, at "
+        "most; more than 1 needs several cameras, and a model whose batch is dynamic",
     )
 
     @model_validator(mode="after")
@@ -148,6 +164,21 @@ class StartOptions(StrictModel):
         le=0.5,
         description="how long ~/timing collects frames for a message, seconds; 0: a message a frame",
     )
+    process_watchdog_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=3600.0,
+        description="time without a sign of life after which a small process of its own ends the node's "
+        "process (SIGKILL), for respawn: a runtime that hangs with Python's interpreter lock stops all "
+        "threads; 0: never",
+    )
+
+    @field_validator("process_watchdog_s")
+    @classmethod
+    def _not_too_short(cls, value: float) -> float:
+        if 0.0 < value < 1.0:
+            raise ValueError("process_watchdog_s is 0, or 1 and more: a loaded computer delays signs of life")
+        return value
 
 
 def parse_backend_options(entries: list[str]) -> dict[str, Any]:

@@ -90,6 +90,8 @@ def declare(node: Node, model: type[BaseModel], prefix: str = "") -> None:
     _accept_old_names(node, model, prefix)
     for key, field in model.model_fields.items():
         name = prefix + key
+        if node.has_parameter(name):  # two models of a node have it in common
+            continue
         default = field.get_default(call_default_factory=True)
         descriptor = describe(name, field)
         try:
@@ -140,6 +142,13 @@ def _declare_list(node: Node, name: str, default: list[Any], descriptor: Paramet
         node.set_parameters([Parameter(name, kind, default)])
 
 
+def plain(changed: Collection[Parameter]) -> dict[str, Any]:
+    """Return values by name, arrays as lists."""
+    return {
+        each.name: list(each.value) if each.type_.name.endswith("_ARRAY") else each.value for each in changed
+    }
+
+
 def values(node: Node, model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     """Return the present values of a model's parameters, ready for model_validate."""
     found = {}
@@ -147,6 +156,21 @@ def values(node: Node, model: type[BaseModel], prefix: str = "") -> dict[str, An
         value = node.get_parameter(prefix + key).value
         found[key] = list(value) if isinstance(value, (list, tuple)) else value
     return found
+
+
+def set_changed(node: Node, given: Mapping[str, Any]) -> None:
+    """Set parameters, in one request, that have other values."""
+    changed = []
+    for name, value in given.items():
+        present = node.get_parameter(name)
+        if plain([present])[name] != value:
+            changed.append(Parameter(name, present.type_, value))
+    try:
+        if changed and node.context.ok():
+            node.set_parameters_atomically(changed)
+    except Exception:
+        if node.context.ok():  # a signal may end the context between the check and the event
+            raise
 
 
 def is_present(node: Node, given: ParameterMessage) -> bool:

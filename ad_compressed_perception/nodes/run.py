@@ -25,6 +25,7 @@ from ad_compressed_perception.core.resources import config_folder
 from ad_compressed_perception.nodes.callback_guard import GuardedExecutor, answer_parameter_requests
 from ad_compressed_perception.nodes.memory import keep_freed_memory
 from ad_compressed_perception.nodes.rclpy_compat import end_context
+from ad_compressed_perception.nodes.waiting_requests import let_requests_wait
 
 CLOSE_LIMIT_S = 8.0
 """Time for all nodes of a process to close; shorter than what a launch waits before it kills."""
@@ -33,6 +34,9 @@ THREADS = "adcp-"
 PROFILES_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 """Names a file of profiles for Fast DDS 2 (Humble, Jazzy); later ones and other middleware do not read it."""
 _POLL_S = 0.05
+# A frame takes the interpreter's lock a dozen times and waits for it so long each time while another thread
+# computes in Python, as one that loads a model; Python's own interval is 5 ms.
+_SWITCH_INTERVAL_S = 0.001
 
 
 class NodeThread(Thread):
@@ -85,6 +89,8 @@ def spin(node: Node, executor: GuardedExecutor) -> None:
     """Spin a node on this thread until the context ends, whatever callbacks raise; then close it."""
     try:
         answer_parameter_requests(node)
+        if (load_ahead := getattr(node, "load_ahead", None)) is not None:
+            let_requests_wait(node, load_ahead)
         executor.add_node(node)
         executor.spin()
     except ExternalShutdownException:
@@ -194,6 +200,7 @@ def discover_quickly() -> None:
 def _initialize(arguments: list[str] | None) -> None:
     leave_signals_to_ros()
     keep_freed_memory()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     discover_quickly()
     try:
         rclpy.init(args=arguments)

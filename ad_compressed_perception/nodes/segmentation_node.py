@@ -6,13 +6,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from rclpy.node import Node
+
 from ad_compressed_perception.core.results import LabelMask
 from ad_compressed_perception.messages import detection, segmentation
 from ad_compressed_perception.nodes.inference_node import InferenceNode
 from ad_compressed_perception.nodes.layout_check import check_layouts
 from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS
+from ad_compressed_perception.nodes.result_topics import CameraResults, ResultTopics, SameOnEach
 from ad_compressed_perception.nodes.run import run_node
 from ad_compressed_perception.tasks.pipeline import Pipeline
+
+
+def mask_topics(node: Node, prefix: str) -> ResultTopics:
+    """Create ``prefix``/mask."""
+    results = node.create_publisher(segmentation.Image, f"{prefix}/mask", RESULT_QOS)
+
+    def publish(result: LabelMask, header: Any) -> None:
+        results.publish(segmentation.serialize(result, header))
+
+    return ResultTopics(node, [results], publish)
 
 
 class SegmentationNode(InferenceNode):
@@ -23,19 +36,27 @@ class SegmentationNode(InferenceNode):
     def create_result_publishers(self, pipeline: Pipeline) -> None:
         """Create ~/mask and ~/label_info."""
         check_layouts(segmentation.examples())
-        self._results = self.create_publisher(segmentation.Image, "~/mask", RESULT_QOS)
-        self._labels = self.create_publisher(detection.LabelInfo, "~/label_info", LATCHED_QOS)
+        prefixes = self.prefixes
+        self._results = CameraResults(prefixes, lambda _, prefix: self.result_topics(prefix, pipeline))
+        self._labels = SameOnEach(self, detection.LabelInfo, prefixes, "label_info", LATCHED_QOS)
+
+    def describe_results(self, pipeline: Pipeline) -> None:
+        """Publish the labels."""
         header = detection.Header(stamp=self.get_clock().now().to_msg())
         self._labels.publish(detection.label_info(pipeline.task.manifest.labels, header))
 
-    def publish_result(self, result: LabelMask, header: Any) -> None:
+    def result_topics(self, prefix: str, pipeline: Pipeline) -> ResultTopics:
+        """Create ``prefix``/mask."""
+        return mask_topics(self, prefix)
+
+    def publish_result(self, result: LabelMask, header: Any, camera: str = "") -> None:
         """Publish the mask."""
-        self._results.publish(segmentation.serialize(result, header))
+        self._results.publish(result, header, camera)
 
     def destroy_result_publishers(self) -> None:
         """Destroy both publishers."""
-        self.destroy_publisher(self._results)
-        self.destroy_publisher(self._labels)
+        self._results.destroy()
+        self._labels.destroy()
 
 
 def main() -> None:

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from threading import Lock
 from time import monotonic
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
-from ad_compressed_perception.core.timing import FrameCounters, FrameTiming, NodeReport
+from ad_compressed_perception.core.timing import NOBODY, FrameCounters, FrameTiming, NodeReport
 from ad_compressed_perception.messages.timing import to_message
 from ad_compressed_perception.nodes.qos import TIMING_QOS
 
@@ -23,7 +25,8 @@ class TimingPublisher:
     A failed frame is published at once, with those that wait. Its methods may be called from any thread.
 
     Attributes:
-        texts: the fields of NodeReport that describe the model; they may change between frames.
+        texts: the fields of NodeReport that describe the model, for frames that none answered; they may
+            change between frames. Frames of different models are in different messages.
     """
 
     def __init__(
@@ -43,16 +46,28 @@ class TimingPublisher:
         self._name = name or node.get_fully_qualified_name()
         self._publisher = node.create_publisher(DiagnosticArray, topic, TIMING_QOS)
         self._lock = Lock()
-        self._waiting: list[tuple[float, FrameTiming, FrameCounters]] = []
+        self._clock_step_ms = 0.0
+        self._waiting: list[tuple[float, FrameTiming, FrameCounters, str]] = []
+        self._waiting_texts: Mapping[str, Any] = {}
 
     def add(self, timing: FrameTiming, counters: FrameCounters) -> None:
         """Add a completed frame with the counters after it, which must not change any more."""
         with self._lock:
             now_s = monotonic()
-            self._waiting.append((now_s, timing, counters))
+            texts = {**self.texts, **timing.answered_by}
+            level = texts.pop("level", "primary" if timing.outcome == "processed" else NOBODY)
+            if self._waiting and texts != self._waiting_texts:
+                self._publish(now_s)
+            self._waiting_texts = texts
+            self._waiting.append((now_s, timing, counters, level))
             at_once = timing.outcome == "failed" or len(self._waiting) >= _MOST_FRAMES
             if at_once or now_s - self._waiting[0][0] >= self._period_s:
                 self._publish(now_s)
+
+    def note_clock_step(self, step_ms: float) -> None:
+        """Report with the next frame that the ROS clock was set."""
+        with self._lock:
+            self._clock_step_ms += step_ms
 
     def publish_due(self) -> None:
         """Publish frames whose time has come; to be called periodically, as no frame may follow."""
@@ -77,6 +92,7 @@ class TimingPublisher:
         # Without a subscription the middleware would keep nothing for later ones either.
         if not self._node.context.ok() or not self._publisher.get_subscription_count():
             return
+        step_ms, self._clock_step_ms = self._clock_step_ms, 0.0
         reports = [
             NodeReport(
                 node=self._name,
@@ -85,9 +101,11 @@ class TimingPublisher:
                 received=counters.received,
                 counts=counters.counts,
                 waited_ms=(now_s - since_s) * 1e3,
-                **self.texts,
+                clock_step_ms=step_ms if place == 0 else 0.0,
+                level=level,
+                **self._waiting_texts,
             )
-            for since_s, timing, counters in waiting
+            for place, (since_s, timing, counters, level) in enumerate(waiting)
         ]
         try:
             self._publisher.publish(to_message(*reports))

@@ -17,20 +17,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.onnx_graph.denormals import denormal_tensors
-from ad_compressed_perception.onnx_graph.layers import graph_nodes, is_compute, read_onnx
+from ad_compressed_perception.onnx_graph.graph import Graph, Shape, tensor_shapes
+from ad_compressed_perception.onnx_graph.io import opset_of
+from ad_compressed_perception.onnx_graph.layers import is_compute, read_onnx
+from ad_compressed_perception.onnx_graph.subgraphs import copied
 from ad_compressed_perception.packing.decompress import decompress
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
-
-Shape = tuple[int | None, ...]
+    from onnx import ModelProto, NodeProto, ValueInfoProto
 
 # Operator: index of its data input and of its weight input.
 _CONVOLUTIONS = {"Conv": (0, 1), "FusedConv": (0, 1), "ConvInteger": (0, 1), "QLinearConv": (0, 3)}
@@ -43,7 +45,7 @@ _BIAS_INPUT = {"Conv": 2, "FusedConv": 2, "ConvTranspose": 2, "Gemm": 2, "QLinea
 _PASSES_WEIGHTS_ON = frozenset(
     {"DequantizeLinear", "QuantizeLinear", "Cast", "Identity", "Transpose", "Reshape"}
 )
-_FUSIBLE = frozenset(
+FUSIBLE = frozenset(
     {
         *("Relu", "LeakyRelu", "PRelu", "Clip", "Elu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"),
         *("BatchNormalization", "Add", "Sub", "Mul", "Div", "Dropout", "Identity"),
@@ -125,35 +127,23 @@ def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None =
         BackendError: the file is missing or is not ONNX.
     """
     model = read_onnx(decompress(path))
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    graph = Graph(model, with_bodies=True)
+    inputs = [value for value in model.graph.input if value.name in graph.inputs]
     specs = tuple(_spec(value) for value in inputs)
     output_specs = tuple(_spec(value) for value in model.graph.output)
     _fix_input_shapes(inputs, input_shapes or {})
     shapes = _shapes(model)
-    producers = {name: node for node in model.graph.node for name in node.output}
-    consumers: dict[str, list[NodeProto]] = {}
-    for node in graph_nodes(model.graph):
-        for name in node.input:
-            consumers.setdefault(name, []).append(node)
-    layers = tuple(
-        replace(
-            _layer_cost(node, shapes, weights, producers),
-            absorbs=_absorbs(node, weights, producers, consumers),
-        )
-        for node in graph_nodes(model.graph)
-        if is_compute(node)
-    )
+    layers = tuple(_layer_cost(node, shapes, graph) for node in graph.nodes if is_compute(node))
     return ModelCosts(
         file=path,
         size_bytes=path.stat().st_size,
-        opset=_opset(model),
+        opset=opset_of(model),
         ir_version=model.ir_version,
-        nodes=sum(1 for _ in graph_nodes(model.graph)),
-        operators=dict(Counter(node.op_type for node in graph_nodes(model.graph)).most_common()),
+        nodes=len(graph.nodes),
+        operators=dict(Counter(node.op_type for node in graph.nodes).most_common()),
         macs=sum(layer.macs or 0 for layer in layers),
         layers_without_macs=sum(layer.macs is None for layer in layers),
-        parameters=_count_parameters(model.graph),
+        parameters=_count_parameters(graph),
         denormal_weights=sum(int(mask.sum()) for _, _, mask in denormal_tensors(model)),
         layers=layers,
         inputs=specs,
@@ -161,8 +151,13 @@ def model_costs(path: Path, input_shapes: Mapping[str, tuple[int, ...]] | None =
     )
 
 
-def _opset(model: ModelProto) -> int:
-    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+def layer_macs(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Return the multiply-accumulates of a graph's layers by their first output's name, if known."""
+    fixed = copied(model)
+    _fix_input_shapes(list(fixed.graph.input), input_shapes)
+    graph, shapes = Graph(fixed, with_bodies=True), _shapes(fixed)
+    costs = (_layer_cost(node, shapes, graph) for node in graph.nodes if is_compute(node))
+    return {cost.output: cost.macs for cost in costs if cost.macs is not None}
 
 
 def _spec(value: ValueInfoProto) -> TensorSpec:
@@ -196,36 +191,24 @@ def _fix_input_shapes(inputs: list[ValueInfoProto], given: Mapping[str, tuple[in
 
 
 def _shapes(model: ModelProto) -> dict[str, Shape]:
-    from onnx import shape_inference, version_converter
+    from onnx import version_converter
 
-    # Intermediate shapes written by an exporter may hold the dynamic sizes fixed above: infer again.
-    del model.graph.value_info[:]
-    for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = model.graph
-    opset = _opset(model)
     # Each step may fail on operators unknown to the installed onnx; their counts are reported as unknown.
     with suppress(Exception):
         # Sizes computed in the graph (Shape, Slice, Resize) are propagated from this opset on only.
-        if opset < _OPSET_WITH_DATA_PROPAGATION:
+        if opset_of(model) < _OPSET_WITH_DATA_PROPAGATION:
             model = version_converter.convert_version(model, _OPSET_WITH_DATA_PROPAGATION)
-    with suppress(Exception):
-        inferred = shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
-        if value.type.tensor_type.HasField("shape"):
-            shapes.setdefault(value.name, _dimensions(value))
-    return shapes
+    with suppress(ModelFileError):
+        return tensor_shapes(model)
+    return {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
 
 
-def _layer_cost(
-    node: NodeProto, shapes: dict[str, Shape], weights: set[str], producers: dict[str, NodeProto]
-) -> LayerCost:
+def _layer_cost(node: NodeProto, shapes: dict[str, Shape], graph: Graph) -> LayerCost:
     output = node.output[0] if node.output else ""
     parameters = 0
     for index in (_weight_index(node), _BIAS_INPUT.get(node.op_type, -1)):
         name = node.input[index] if 0 <= index < len(node.input) else ""
-        if _is_constant(name, weights, producers):
+        if _is_constant(name, graph):
             parameters += _numel(shapes.get(name, ())) or 0
     return LayerCost(
         name=node.name or output,
@@ -234,24 +217,20 @@ def _layer_cost(
         output_shape=shapes.get(output, ()),
         macs=_macs(node, shapes),
         parameters=parameters,
+        absorbs=_absorbs(node, graph),
     )
 
 
-def _absorbs(
-    node: NodeProto,
-    weights: set[str],
-    producers: dict[str, NodeProto],
-    consumers: dict[str, list[NodeProto]],
-) -> tuple[str, ...]:
+def _absorbs(node: NodeProto, graph: Graph) -> tuple[str, ...]:
     """Follow a layer's output while its only consumer is elementwise, with constant other inputs."""
     names: list[str] = []
-    for _ in producers:  # a broken graph may be a circle
+    for _ in graph.nodes:  # a broken graph may be a circle
         output = node.output[0] if node.output else ""
-        followers = consumers.get(output, [])
-        if len(followers) != 1 or followers[0].op_type not in _FUSIBLE:
+        followers = graph.consumers.get(output, [])
+        if len(followers) != 1 or followers[0].op_type not in FUSIBLE:
             return tuple(names)
         node = followers[0]
-        if not all(name == output or _is_constant(name, weights, producers) for name in node.input):
+        if not all(name == output or _is_constant(name, graph) for name in node.input):
             return tuple(names)
         names += [node.name, node.output[0]]
     return tuple(names)
@@ -261,18 +240,14 @@ def _weight_index(node: NodeProto) -> int:
     return {**_CONVOLUTIONS, **_TRANSPOSED, **_PRODUCTS}.get(node.op_type, (-1, -1))[1]
 
 
-def _is_constant(name: str, weights: set[str], producers: dict[str, NodeProto]) -> bool:
+def _is_constant(name: str, graph: Graph) -> bool:
     """Whether a tensor is a weight, possibly through a quantize/dequantize pair or a reshape."""
-    for _ in range(len(producers) + 1):  # a broken graph may be a circle
-        if not name or name in weights:
-            break
-        node = producers.get(name)
-        if node is None or node.op_type == "Constant":
-            return node is not None
-        if node.op_type not in _PASSES_WEIGHTS_ON:
-            return False
+    for _ in graph.nodes:  # a broken graph may be a circle
+        node = graph.producers.get(name)
+        if node is None or node.op_type not in _PASSES_WEIGHTS_ON:
+            return name in graph.weights or (node is not None and node.op_type == "Constant")
         name = node.input[0]
-    return name in weights
+    return False
 
 
 def _macs(node: NodeProto, shapes: dict[str, Shape]) -> int | None:
@@ -302,7 +277,7 @@ def _numel(shape: Shape) -> int | None:
     return prod(size for size in shape if size is not None)
 
 
-def _count_parameters(graph: GraphProto) -> int:
+def _count_parameters(graph: Graph) -> int:
     """Count float and quantized constants, without quantization parameters and shapes."""
     from onnx import TensorProto
 
@@ -311,7 +286,7 @@ def _count_parameters(graph: GraphProto) -> int:
         *(TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4),
     }
     scales, biases = set(), set()
-    for node in graph_nodes(graph):
+    for node in graph.nodes:
         operator, names = node.op_type, list(node.input)
         if operator in ("QuantizeLinear", "DequantizeLinear"):
             scales |= set(names[1:3])
@@ -327,11 +302,11 @@ def _count_parameters(graph: GraphProto) -> int:
         elif operator in ("Resize", "Upsample", "Clip"):
             scales |= set(names[1:])
     total = 0
-    for tensor in graph.initializer:
+    for tensor in graph.weights.values():
         integer_bias = tensor.data_type == TensorProto.INT32 and tensor.name in biases
         if tensor.name not in scales and (tensor.data_type in counted or integer_bias):
             total += prod(tensor.dims)
-    for node in graph_nodes(graph):
+    for node in graph.nodes:
         if node.op_type != "Constant" or node.output[0] in scales:
             continue
         for attribute in node.attribute:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ad_compressed_perception.onnx_graph.graph import Graph
+
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto
 
 _STEPS = 2.0**20
 """Steps up to the bias: the sum of weights and bias stays far from the end of 32 bits."""
@@ -33,24 +35,18 @@ def fit_bias_scales(model: ModelProto, quantized: ModelProto) -> int:
     """
     from onnx import numpy_helper
 
-    floats = {tensor.name: tensor for tensor in model.graph.initializer}
-    constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
-    producers = {name: node for node in quantized.graph.node for name in node.output}
-    uses: dict[str, int] = {}
-    for node in quantized.graph.node:
-        for name in node.input:
-            uses[name] = uses.get(name, 0) + 1
+    floats, graph = Graph(model).weights, Graph(quantized)
+    constants = graph.weights
     changed = 0
-    for node in quantized.graph.node:
-        pairs = [producers.get(name) for name in node.input] if node.op_type == "Conv" else []
-        if len(pairs) != 3 or node.input[2] not in floats:
+    for node in graph.nodes:
+        if node.op_type != "Conv" or len(node.input) != 3 or node.input[2] not in floats:
             continue
-        names = [_constants_of(pair) for pair in pairs]
-        if any(one is None for one in names):
+        pairs = [pair for name in node.input if (pair := graph.producer(name, "DequantizeLinear"))]
+        if len(pairs) != 3:
             continue
-        (_, input_scale), (weight, weight_scale), (bias, bias_scale) = (one or ("", "") for one in names)
+        (_, input_scale), (weight, weight_scale), (bias, bias_scale) = (pair.input[:2] for pair in pairs)
         known = all(name in constants for name in (input_scale, weight, weight_scale, bias, bias_scale))
-        if not known or any(uses[name] > 1 for name in (weight_scale, bias_scale, bias)):
+        if not known or any(graph.uses(name) > 1 for name in (weight_scale, bias_scale, bias)):
             continue
         weights, scales, biases, bias_scales = (
             numpy_helper.to_array(constants[name]).copy() for name in (weight, weight_scale, bias, bias_scale)
@@ -71,10 +67,3 @@ def fit_bias_scales(model: ModelProto, quantized: ModelProto) -> int:
             constants[name].CopyFrom(numpy_helper.from_array(values, name))
         changed += int(without_weights.sum())
     return changed
-
-
-def _constants_of(node: NodeProto | None) -> tuple[str, str] | None:
-    """Return the names of what a DequantizeLinear reads and of its scale; None for other nodes."""
-    if node is None or node.op_type != "DequantizeLinear":
-        return None
-    return node.input[0], node.input[1]

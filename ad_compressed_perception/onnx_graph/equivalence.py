@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.core.one_line import one_line
-from ad_compressed_perception.pass_api.passes import Feeds
+from ad_compressed_perception.core.tensors import Feeds
+from ad_compressed_perception.onnx_graph.session import cannot_run, open_session
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -19,18 +19,12 @@ if TYPE_CHECKING:
 
 def run_model(model: ModelProto, feeds: Feeds) -> dict[str, NDArray[Any]]:
     """Run a graph once with ONNX Runtime on the processor; raise ModelFileError where it cannot."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    session = open_session(model)
+    names = [output.name for output in session.get_outputs()]
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, feeds), strict=True))
     except Exception as error:  # ONNX Runtime's errors share no public base
-        raise ModelFileError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
+        raise cannot_run(error) from error
 
 
 def relative_difference(reference: NDArray[Any], other: NDArray[Any]) -> float:
@@ -49,22 +43,36 @@ def relative_difference(reference: NDArray[Any], other: NDArray[Any]) -> float:
     return float(np.abs(a[finite] - b[finite]).max()) / span
 
 
-def largest_difference(before: ModelProto, after: ModelProto, feeds: Feeds) -> float:
+def largest_difference(
+    before: ModelProto, after: ModelProto, feeds: Feeds, feeds_after: Feeds | None = None
+) -> float:
     """Return the largest relative difference of any output on one frame.
+
+    Args:
+        before: the graph before a change.
+        after: the graph after it.
+        feeds: the frame.
+        feeds_after: the same frame for the changed graph, where its input has another form.
 
     Raises:
         ModelFileError: a graph cannot run, or an output is missing.
     """
-    reference, other = run_model(before, feeds), run_model(after, feeds)
+    reference, other = run_model(before, feeds), run_model(after, feeds_after or feeds)
     lost = [name for name in reference if name not in other]
     if lost:
         raise ModelFileError(f"output {', '.join(lost)} is missing from the graph")
     return max(relative_difference(reference[name], other[name]) for name in reference)
 
 
-def require_same(before: ModelProto, after: ModelProto, feeds: Feeds, tolerance: float) -> float:
+def require_same(
+    before: ModelProto,
+    after: ModelProto,
+    feeds: Feeds,
+    tolerance: float,
+    feeds_after: Feeds | None = None,
+) -> float:
     """Return the largest relative difference; raise ModelFileError where it is above ``tolerance``."""
-    difference = largest_difference(before, after, feeds)
+    difference = largest_difference(before, after, feeds, feeds_after)
     if not difference <= tolerance:
         raise ModelFileError(
             f"the graph's outputs changed by {difference:.2g} of an output's range on a calibration "

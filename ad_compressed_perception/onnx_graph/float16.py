@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ad_compressed_perception.onnx_graph.graph import remove_nodes
-from ad_compressed_perception.onnx_graph.subgraphs import all_graphs, rename_tensors
+from ad_compressed_perception.onnx_graph.subgraphs import rename_tensors
+from ad_compressed_perception.onnx_graph.walk import all_graphs
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto, TypeProto

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +16,11 @@ from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.onnx_graph.inferred_types import output_shape
 from ad_compressed_perception.onnx_graph.shape_stand_ins import use_stand_ins
-from ad_compressed_perception.onnx_graph.subgraphs import (
-    all_graphs,
-    all_names,
-    free_name,
-    outer_names,
-    read_names,
-    replace_read,
-)
+from ad_compressed_perception.onnx_graph.subgraphs import all_names, copied, free_name, replace_read
+from ad_compressed_perception.onnx_graph.walk import all_graphs, graph_nodes, read_names
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 Shape = tuple[int | None, ...]
 
@@ -47,43 +42,63 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
 
 
 class Graph:
-    """A model's top-level graph, indexed. Make a new one after adding or removing nodes.
+    """A model's graph, indexed: who computes, reads and stores what. Make a new one after edits of nodes.
 
     Attributes:
         model: the model; edits go straight into it.
+        nodes: the indexed nodes, in their order.
         producers: name of a tensor to the node that computes it.
         consumers: name of a tensor to the nodes that read it, once per input; a branch's or loop's node reads
             what is in its body.
+        weights: name of a weight to its tensor.
+        inputs: names of the graph's inputs that are no weights.
         outputs: names of the graph's outputs.
     """
 
-    def __init__(self, model: ModelProto) -> None:
-        """Index the graph."""
+    def __init__(self, model: ModelProto, *, with_bodies: bool = False) -> None:
+        """Index the top-level graph; ``with_bodies`` also the nodes of branches and loops, each by itself."""
         self.model = model
-        self.producers: dict[str, NodeProto] = {}
+        self.nodes: list[NodeProto] = list(graph_nodes(model.graph) if with_bodies else model.graph.node)
+        self.producers = {name: node for node in self.nodes for name in node.output if name}
         self.consumers: dict[str, list[NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input if with_bodies else read_names(node):
+                if name:
+                    self.consumers.setdefault(name, []).append(node)
+        self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.inputs = {value.name for value in model.graph.input} - self.weights.keys()
         self.outputs = {value.name for value in model.graph.output}
-        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        for node in model.graph.node:
-            self.producers.update(dict.fromkeys(node.output, node))
-            for name in (*node.input, *outer_names(node)):
-                self.consumers.setdefault(name, []).append(node)
-            if node.op_type == "Constant":
-                for entry in node.attribute:
-                    if entry.name == "value":
-                        self._tensors[node.output[0]] = entry.t
-        self._names = all_names(model)
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return all_names(self.model)
+
+    def tensor(self, name: str) -> TensorProto | None:
+        """Return the stored tensor of a weight or of a Constant; None for what is computed or absent."""
+        node = self.producers.get(name)
+        if node is not None and node.op_type == "Constant":
+            return next((entry.t for entry in node.attribute if entry.name == "value"), None)
+        return self.weights.get(name)
 
     def constant(self, name: str) -> NDArray[Any] | None:
         """Return a weight's or constant's value, read-only; None for what is computed or absent."""
         from onnx import numpy_helper
 
-        tensor = self._tensors.get(name)
+        tensor = self.tensor(name)
         return None if tensor is None else numpy_helper.to_array(tensor)
 
     def constant_input(self, node: NodeProto, index: int) -> NDArray[Any] | None:
         """Return the value of a node's input; None where it is absent, empty or computed."""
         return self.constant(node.input[index]) if index < len(node.input) and node.input[index] else None
+
+    def producer(self, name: str, *operators: str) -> NodeProto | None:
+        """Return the node that computes a tensor, where it is one of these operators; else None."""
+        node = self.producers.get(name)
+        return node if node is not None and node.op_type in operators else None
+
+    def uses(self, name: str) -> int:
+        """Return how often a tensor is read, by nodes or as an output of the graph."""
+        return len(self.consumers.get(name, ())) + (name in self.outputs)
 
     def only_consumer(self, name: str) -> NodeProto | None:
         """Return a tensor's only consumer; None where it has none or several, or is an output."""
@@ -101,7 +116,7 @@ class Graph:
         name = self.new_name(base)
         tensor = self.model.graph.initializer.add()
         tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        self._tensors[name] = tensor
+        self.weights[name] = tensor
         return name
 
     def replace_uses(self, old: str, new: str) -> None:
@@ -120,12 +135,12 @@ class Graph:
 def self_gated(graph: Graph, gate: str) -> list[tuple[NodeProto, NodeProto]]:
     """Return the Mul nodes of x * gate(x), each with the gate's node, whose input is x."""
     found = []
-    for node in graph.model.graph.node:
+    for node in graph.nodes:
         if node.op_type != "Mul":
             continue
         for side, data in (node.input, reversed(node.input)):
-            producer = graph.producers.get(side)
-            if producer is not None and producer.op_type == gate and producer.input[0] == data:
+            producer = graph.producer(side, gate)
+            if producer is not None and producer.input[0] == data:
                 found.append((node, producer))
                 break
     return found
@@ -139,22 +154,23 @@ def remove_nodes(model: ModelProto, nodes: Iterable[NodeProto]) -> None:
         del model.graph.node[index]
 
 
-def remove_dead(model: ModelProto) -> None:
-    """Remove nodes that no output depends on, then unused weights and stale shapes."""
-    alive = {value.name for value in model.graph.output}
-    places = []
-    for index in range(len(model.graph.node) - 1, -1, -1):
-        node = model.graph.node[index]
-        if alive.isdisjoint(node.output):
-            places.append(index)
-        else:
-            alive.update(read_names(node))
-    for index in places:
-        del model.graph.node[index]
+def remove_dead(model: ModelProto, *, keep_shapes: bool = False) -> None:
+    """Remove nodes that no output depends on, in any order, then unused weights and by default all shapes."""
+    nodes = list(model.graph.node)
+    alive, before = {value.name for value in model.graph.output}, 0
+    while len(alive) > before:  # once more only, where the nodes are in order
+        before = len(alive)
+        for node in reversed(nodes):
+            if not alive.isdisjoint(node.output):
+                alive.update(read_names(node))
+    for index in range(len(nodes) - 1, -1, -1):
+        if alive.isdisjoint(nodes[index].output):
+            del model.graph.node[index]
     for index in range(len(model.graph.initializer) - 1, -1, -1):
         if model.graph.initializer[index].name not in alive:
             del model.graph.initializer[index]
-    del model.graph.value_info[:]
+    if not keep_shapes:
+        del model.graph.value_info[:]
 
 
 def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape]:
@@ -165,8 +181,7 @@ def tensor_shapes(model: ModelProto, *, strict: bool = False) -> dict[str, Shape
     """
     import onnx
 
-    fresh = onnx.ModelProto()
-    fresh.CopyFrom(model)
+    fresh = copied(model)
     del fresh.graph.value_info[:]
     for output in fresh.graph.output:
         output.type.tensor_type.ClearField("shape")

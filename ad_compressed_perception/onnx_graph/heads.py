@@ -19,11 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ad_compressed_perception.onnx_graph.graph import Graph
 from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto
 
 CONCATENATING = ("Concat",)
 SPLITTING = ("Split", "Slice", "Gather")
@@ -81,17 +82,15 @@ def find_heads(
         split_ratio: that factor for parts split from the output of one compute op, which then cannot run on
             integers.
     """
-    graph = model.graph
+    graph = Graph(model)
     head = _head(graph)
     names = {node.name for node in head}
-    weights = {tensor.name for tensor in graph.initializer}
-    producer = {name: node for node in graph.node for name in node.output if name}
     concat_points: list[str] = []
     shared: list[str] = []
     for node in head:
         if node.op_type in CONCATENATING:
-            parts = [name for name in node.input if name in producer]
-            kinds = {producer[_origin(name, producer)].op_type for name in parts}
+            parts = [name for name in node.input if name in graph.producers]
+            kinds = {graph.producers[_origin(name, graph)].op_type for name in parts}
             if len(parts) > 1 and (len(kinds) > 1 or _ranges_differ(parts, ranges)):
                 concat_points.append(node.name)
         elif (
@@ -101,57 +100,50 @@ def find_heads(
             and _scales_unequally(node, graph)
         ):
             concat_points.append(node.name)
-        elif node.op_type in SPLITTING and node.input[0] in producer:
-            parts = _parts_of(_origin(node.input[0], producer), graph)
+        elif node.op_type in SPLITTING and node.input[0] in graph.producers:
+            parts = _parts_of(_origin(node.input[0], graph), graph)
             # Without ranges assume that the parts differ in meaning.
             if len(parts) > 1 and (ranges is None or _ranges_differ(parts, ranges, split_ratio)):
                 concat_points.append(node.name)
-                shared += [n for n in _compute_ops_behind(node.input[0], producer) if n not in shared]
+                shared += [n for n in _compute_ops_behind(node.input[0], graph) if n not in shared]
     head_inputs = []
     for node in head:
         for name in node.input:
-            source = producer.get(name)
+            source = graph.producers.get(name)
             inside = source is not None and source.name in names
-            if name and name not in weights and not inside and name not in head_inputs:
+            if name and name not in graph.weights and not inside and name not in head_inputs:
                 head_inputs.append(name)
-    inner = _inner_joints(graph, names, producer, ranges)
+    inner = _inner_joints(graph, names, ranges)
     return Heads(
         tuple(node.name for node in head), tuple(concat_points), tuple(shared), tuple(head_inputs), inner
     )
 
 
 def _inner_joints(
-    graph: GraphProto,
-    head: set[str],
-    producer: Mapping[str, NodeProto],
-    ranges: Mapping[str, tuple[float, float]] | None,
+    graph: Graph, head: set[str], ranges: Mapping[str, tuple[float, float]] | None
 ) -> tuple[str, ...]:
     """Return the nodes from a Concat of very different ranges to the Split behind it, outside the head.
 
     A Concat that anything else than a Split, a Slice or the head reads joins features: they stay integers.
     """
-    readers: dict[str, list[NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
     found: list[str] = []
-    for node in graph.node:
+    for node in graph.nodes:
         if node.op_type not in CONCATENATING or node.name in head:
             continue
-        parts = [name for name in node.input if name in producer]
+        parts = [name for name in node.input if name in graph.producers]
         if len(parts) < 2 or not _ranges_differ(parts, ranges, _MAX_INNER_RANGE_RATIO):
             continue
-        way = _way_to_splits(node, readers, head)
+        way = _way_to_splits(node, graph, head)
         found += [name for name in way if name not in found]
     return tuple(found)
 
 
-def _way_to_splits(node: NodeProto, readers: Mapping[str, list[NodeProto]], head: set[str]) -> list[str]:
+def _way_to_splits(node: NodeProto, graph: Graph, head: set[str]) -> list[str]:
     """Return a Concat and the nodes behind it up to splitting ones; nothing where others read it."""
     way, waiting = [node.name], [node.output[0]]
     splits = False
     while waiting:
-        for reader in readers.get(waiting.pop(), []):
+        for reader in graph.consumers.get(waiting.pop(), []):
             if reader.name in head or reader.name in way:
                 continue
             if reader.op_type in SPLITTING:
@@ -164,11 +156,11 @@ def _way_to_splits(node: NodeProto, readers: Mapping[str, list[NodeProto]], head
     return way if splits else []
 
 
-def _head(graph: GraphProto) -> list[NodeProto]:
+def _head(graph: Graph) -> list[NodeProto]:
     """Return the computing nodes that no compute op depends on."""
     feeding: set[str] = set()
     head = []
-    for node in reversed(graph.node):
+    for node in reversed(graph.nodes):
         if node.op_type in COMPUTE_OPS or feeding & set(node.output):
             feeding.update(node.input)
         elif node.op_type != "Constant":
@@ -176,7 +168,7 @@ def _head(graph: GraphProto) -> list[NodeProto]:
     return head[::-1]
 
 
-def _adds_cells(node: NodeProto, graph: GraphProto) -> bool:
+def _adds_cells(node: NodeProto, graph: Graph) -> bool:
     """Whether a node computes with a constant that has several numbers for each of many cells.
 
     A bias or a scale of channels has one axis of more than one number.
@@ -187,7 +179,7 @@ def _adds_cells(node: NodeProto, graph: GraphProto) -> bool:
     )
 
 
-def _scales_unequally(node: NodeProto, graph: GraphProto) -> bool:
+def _scales_unequally(node: NodeProto, graph: Graph) -> bool:
     """Whether a node multiplies by constants that differ by more than four of eight bits."""
     import numpy as np
 
@@ -199,33 +191,22 @@ def _scales_unequally(node: NodeProto, graph: GraphProto) -> bool:
     return False
 
 
-def _constant_inputs(node: NodeProto, graph: GraphProto) -> list[NDArray[Any]]:
+def _constant_inputs(node: NodeProto, graph: Graph) -> list[NDArray[Any]]:
     """Return the constant inputs of a node, initializers and outputs of Constant nodes."""
-    from onnx import numpy_helper
-
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    constants |= {
-        other.output[0]: other.attribute[0].t
-        for other in graph.node
-        if other.op_type == "Constant" and other.attribute[0].name == "value"
-    }
-    return [numpy_helper.to_array(constants[name]) for name in node.input if name in constants]
+    return [values for name in node.input if (values := graph.constant(name)) is not None]
 
 
-def _origin(tensor: str, producer: Mapping[str, NodeProto]) -> str:
+def _origin(tensor: str, graph: Graph) -> str:
     """Follow a tensor back through operators that only rearrange values."""
-    while tensor in producer and producer[tensor].op_type in _LAYOUT:
-        source = producer[tensor].input[0]
-        if source not in producer:
-            break
-        tensor = source
+    while (node := graph.producer(tensor, *_LAYOUT)) is not None and node.input[0] in graph.producers:
+        tensor = node.input[0]
     return tensor
 
 
-def _parts_of(tensor: str, graph: GraphProto) -> list[str]:
+def _parts_of(tensor: str, graph: Graph) -> list[str]:
     """Return the tensors split from a tensor, through operators that only rearrange values."""
     reached, parts = {tensor}, []
-    for node in graph.node:
+    for node in graph.nodes:
         if node.input and node.input[0] in reached:
             if node.op_type in _LAYOUT:
                 reached.add(node.output[0])
@@ -234,14 +215,15 @@ def _parts_of(tensor: str, graph: GraphProto) -> list[str]:
     return parts
 
 
-def _compute_ops_behind(tensor: str, producer: Mapping[str, NodeProto]) -> list[str]:
+def _compute_ops_behind(tensor: str, graph: Graph) -> list[str]:
     """Return the compute ops whose outputs reach a tensor through nothing but layout operators and Concat."""
-    source = _origin(tensor, producer)
-    node = producer[source]
+    source = _origin(tensor, graph)
+    node = graph.producers[source]
     if node.op_type in COMPUTE_OPS:
         return [source]
     if node.op_type in CONCATENATING:
-        return [n for name in node.input if name in producer for n in _compute_ops_behind(name, producer)]
+        parts = [name for name in node.input if name in graph.producers]
+        return [found for name in parts for found in _compute_ops_behind(name, graph)]
     return []
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.session import open_session
 from ad_compressed_perception.onnx_graph.shape_stand_ins import use_stand_ins
+from ad_compressed_perception.onnx_graph.subgraphs import copied
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -19,21 +20,14 @@ _FLOAT = "tensor(float)"
 
 def runtime_types(model: ModelProto, names: list[str]) -> dict[str, tuple[str, Shape]]:
     """Return type (``tensor(float)``) and shape of tensors by ONNX Runtime; {} where it cannot."""
-    import onnxruntime
-
-    copy = type(model).FromString(model.SerializeToString())
+    copy = copied(model)
     present = {value.name for value in copy.graph.output}
     for name in names:
         if name not in present:
             copy.graph.output.add().name = name
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(
-            copy.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception:  # its errors share no public base; who runs the model says why it cannot
+        session = open_session(copy, as_written=True)
+    except ModelFileError:  # who runs the model says why it cannot
         return {}
     return {
         value.name: (value.type, tuple(size if isinstance(size, int) else None for size in value.shape))
@@ -49,20 +43,12 @@ def output_shape(model: ModelProto, name: str) -> Shape | None:
         ModelFileError: ONNX Runtime cannot load the graph.
     """
     import numpy as np
-    import onnxruntime
     from onnx import helper
 
     inferred = runtime_types(model, [name]).get(name, ("", ()))[1]
     if inferred and None not in inferred:
         return inferred
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # its errors share no public base
-        raise ModelFileError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
+    session = open_session(model)
     try:
         feeds = {
             value.name: np.zeros(
@@ -82,11 +68,11 @@ def infer_types(model: ModelProto) -> ModelProto:
     from onnx import TensorProto, helper
 
     inferred = onnx.shape_inference.infer_shapes(model)
-    substitute = type(model).FromString(inferred.SerializeToString())
+    substitute = copied(inferred)
     use_stand_ins(substitute)
     typed = [value for value in inferred.graph.value_info if value.type.WhichOneof("value")]
     typed = [v for v in typed if v.type.WhichOneof("value") != "tensor_type" or v.type.tensor_type.elem_type]
-    typed = [type(value).FromString(value.SerializeToString()) for value in typed]
+    typed = [copied(value) for value in typed]
     del inferred.graph.value_info[:]
     inferred.graph.value_info.extend(typed)
     known = {value.name for value in (*typed, *inferred.graph.output, *inferred.graph.input)}

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec
 from ad_compressed_perception.core.model_files import external_data, is_inside
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.onnx_graph.normal_form import normalize, sort_nodes
+from ad_compressed_perception.onnx_graph.walk import all_graphs, graph_nodes
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -133,16 +135,13 @@ def drop_initializer_inputs(model: ModelProto) -> None:
 
 def all_tensors(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
     """Yield the name and value of every weight and constant, in subgraphs too."""
-    for tensor in graph.initializer:
-        yield tensor.name, tensor
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield node.output[0] if node.output else node.name, attribute.t
-            if attribute.HasField("g"):
-                yield from all_tensors(attribute.g)
-            for subgraph in attribute.graphs:
-                yield from all_tensors(subgraph)
+    for one in all_graphs(graph):
+        for tensor in one.initializer:
+            yield tensor.name, tensor
+        for node in one.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield node.output[0] if node.output else node.name, attribute.t
 
 
 def float_constants(model: ModelProto) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -172,20 +171,48 @@ def opset_of(model: ModelProto) -> int:
     return max(versions, default=1)
 
 
-def input_name(model: ModelProto) -> str:
-    """Return the name of the graph's input that takes the image: the first that is no weight."""
+def input_name(model: ModelProto, named: str | None = None) -> str:
+    """Return the name of the graph's input that takes the image: ``named``, else the first."""
+    names = [spec.name for spec in input_specs(model)]
+    return named if named in names else names[0]
+
+
+def input_specs(model: ModelProto) -> tuple[TensorSpec, ...]:
+    """Return the graph's inputs that are no weights."""
+    from onnx import helper
+
     weights = {tensor.name for tensor in model.graph.initializer}
-    return next(value.name for value in model.graph.input if value.name not in weights)
+    found = []
+    for value in model.graph.input:
+        tensor = value.type.tensor_type
+        if value.name not in weights:
+            sizes = (size.dim_value if size.dim_value > 0 else None for size in tensor.shape.dim)
+            dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+            found.append(TensorSpec(value.name, tuple(sizes), dtype))
+    return tuple(found)
 
 
-def pin_input_shape(model: ModelProto, spec: InputSpec) -> list[str]:
+def pin_input_shape(model: ModelProto, spec: InputSpec, further: Collection[str] = ()) -> list[str]:
     """Give dynamic dimensions of the input the manifest's sizes; return a description of each.
 
+    Args:
+        model: changed in place.
+        spec: of the image.
+        further: inputs besides it, whose batch becomes 1.
+
     Raises:
-        ModelFileError: several inputs, an input of unknown or other rank, or a fixed size that is not
+        ModelFileError: other inputs, an input of unknown or other rank, or a fixed size that is not
             the manifest's.
     """
-    inputs = list(model.graph.input)
+    pinned = []
+    for value in model.graph.input:
+        sizes = value.type.tensor_type.shape.dim
+        if value.name in further and len(sizes) and not sizes[0].dim_value > 0:
+            pinned.append(f"{sizes[0].dim_param or 'dimension 0'} of {value.name}=1")
+            sizes[0].dim_value = 1
+    inputs = [value for value in model.graph.input if value.name not in further]
+    if further and not inputs and spec.name is None:  # the image is part of a stack
+        return pinned
     chosen = [value for value in inputs if value.name == spec.name] if spec.name else inputs
     if len(inputs) != 1 or len(chosen) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
@@ -198,7 +225,6 @@ def pin_input_shape(model: ModelProto, spec: InputSpec) -> list[str]:
             f"input {chosen[0].name!r} has {len(dimensions) or 'an unknown number of'} dimensions, "
             f"the manifest's {list(spec.shape)} has {len(spec.shape)}: export the model with a fixed shape"
         )
-    pinned = []
     for axis, (dimension, size) in enumerate(zip(dimensions, spec.shape, strict=True)):
         if dimension.HasField("dim_value") and dimension.dim_value > 0:
             if dimension.dim_value != size:
@@ -221,7 +247,7 @@ def finish_model(model: ModelProto, metadata: Mapping[str, str]) -> None:
     Runtimes infer the shapes themselves; stored, they take a fifth of a small network's file.
     """
     del model.graph.value_info[:]
-    used = {node.domain for node in _all_nodes(model.graph)} | set(DEFAULT_DOMAINS)
+    used = {node.domain for node in graph_nodes(model.graph)} | set(DEFAULT_DOMAINS)
     used |= {function.domain for function in model.functions}
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
@@ -231,13 +257,3 @@ def finish_model(model: ModelProto, metadata: Mapping[str, str]) -> None:
     for key in sorted(merged):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, merged[key]
-
-
-def _all_nodes(graph: GraphProto) -> Iterator[Any]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _all_nodes(attribute.g)
-            for subgraph in attribute.graphs:
-                yield from _all_nodes(subgraph)

@@ -8,13 +8,13 @@ operators actually executed (``com.microsoft:QLinearConv``, ``com.microsoft.nchw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import LayerRecord
+from ad_compressed_perception.onnx_graph.walk import all_nodes, bodies, graph_nodes
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -72,24 +72,6 @@ def read_onnx(path: Path, content: bytes | None = None) -> ModelProto:
     return model
 
 
-def all_nodes(model: ModelProto) -> Iterator[NodeProto]:
-    """Yield every node of a model: of its graph, of the branches and loops in it, of its functions."""
-    yield from graph_nodes(model.graph)
-    for function in model.functions:
-        yield from function.node
-
-
-def graph_nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Yield every node of a graph and of its subgraphs."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from graph_nodes(attribute.g)
-            for subgraph in attribute.graphs:
-                yield from graph_nodes(subgraph)
-
-
 def is_compute(node: NodeProto) -> bool:
     """Whether a node is a convolution or a matrix product, of any number type."""
     return node.op_type in FLOAT_COMPUTE | INTEGER_COMPUTE | WEIGHT_ONLY_COMPUTE
@@ -143,13 +125,20 @@ def has_compute(model: ModelProto) -> bool:
     return any(is_compute(node) for node in all_nodes(model))
 
 
+def element_types(model: ModelProto) -> dict[str, int]:
+    """Return the ONNX element type of each tensor, in bodies too, where it is stated or follows."""
+    types: dict[str, int] = {}
+    _propagate(model.graph, types)
+    return types
+
+
 def layer_records(model: ModelProto) -> list[LayerRecord]:
     """List the nodes of a graph with the number type each computes in.
 
     Types the file does not state are propagated from inputs and initializers by the operators' rules,
     because the optimizer writes most intermediate tensors without a type.
     """
-    types = _element_types(model.graph)
+    types = element_types(model)
     records = []
     for node in graph_nodes(model.graph):
         compute, integer = is_compute(node), is_integer(node)
@@ -200,12 +189,6 @@ def precision_name(element_type: int) -> str:
         return "unknown"
 
 
-def _element_types(graph: GraphProto) -> dict[str, int]:
-    types: dict[str, int] = {}
-    _propagate(graph, types)
-    return types
-
-
 def _propagate(graph: GraphProto, types: dict[str, int]) -> None:
     for tensor in graph.initializer:
         types[tensor.name] = tensor.data_type
@@ -214,9 +197,8 @@ def _propagate(graph: GraphProto, types: dict[str, int]) -> None:
             types.setdefault(value.name, value.type.tensor_type.elem_type)
     # ONNX graphs are written in topological order, so one traversal reaches every producer first.
     for node in graph.node:
-        for attribute in node.attribute:
-            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                _propagate(subgraph, types)
+        for body in bodies(node):
+            _propagate(body, types)
         result = _result_type(node, types)
         if result:
             for name in node.output:

@@ -15,14 +15,8 @@ import numpy as np
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.graph import label
-from ad_compressed_perception.onnx_graph.subgraphs import (
-    all_graphs,
-    all_names,
-    bodies,
-    free_name,
-    read_names,
-    replace_read,
-)
+from ad_compressed_perception.onnx_graph.subgraphs import all_names, copied, free_name, replace_read
+from ad_compressed_perception.onnx_graph.walk import all_graphs, bodies, read_names
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
@@ -42,7 +36,7 @@ def normalize(model: ModelProto) -> ModelProto:
     for graph in all_graphs(model.graph):
         _store_dense(graph)
     # Bodies keep theirs: a runtime wants a node for each of a body's results.
-    _constants_as_weights(model.graph)
+    constants_as_weights(model.graph)
     sort_nodes(model)
     _separate_node_names(model)
     _compute_outputs(model)
@@ -64,7 +58,7 @@ def _sort(graph: GraphProto, around: set[str]) -> None:
     nodes = list(graph.node)
     order = _order(nodes, known)
     if order != list(range(len(nodes))):
-        copies = [type(node).FromString(node.SerializeToString()) for node in (nodes[at] for at in order)]
+        copies = [copied(nodes[place]) for place in order]
         del graph.node[:]
         graph.node.extend(copies)
     known.update(name for node in graph.node for name in node.output)
@@ -139,7 +133,8 @@ def _store_dense(graph: GraphProto) -> None:
     del graph.sparse_initializer[:]
 
 
-def _constants_as_weights(graph: GraphProto) -> None:
+def constants_as_weights(graph: GraphProto) -> None:
+    """Store the values of Constant nodes as weights, in place; texts stay."""
     found = [(place, _constant(node)) for place, node in enumerate(graph.node) if node.op_type == "Constant"]
     for place, tensor in reversed(found):
         if tensor is not None:
@@ -149,12 +144,11 @@ def _constants_as_weights(graph: GraphProto) -> None:
 
 def _constant(node: NodeProto) -> TensorProto | None:
     """Return a Constant's value; None for texts, which stay."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
     for entry in node.attribute:
         if entry.name == "value":
-            tensor = TensorProto()
-            tensor.CopyFrom(entry.t)
+            tensor = copied(entry.t)
             tensor.name = node.output[0]
             return tensor
         if entry.name == "sparse_value":

@@ -12,6 +12,7 @@ from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.core.tensors import Feeds
 from ad_compressed_perception.onnx_graph.equivalence import require_same
 from ad_compressed_perception.onnx_graph.io import check_model, opset_of
+from ad_compressed_perception.onnx_graph.subgraphs import copied
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -85,14 +86,12 @@ def _raise_ir(model: ModelProto) -> None:
 
 def _unconvertible(model: ModelProto, target: int, message: str) -> str:
     """Name the first node that makes conversion of the graph up to it fail (by bisection)."""
-    import onnx
     from onnx import version_converter
 
     nodes = list(model.graph.node)
 
     def converts(count: int) -> bool:
-        head = onnx.ModelProto()
-        head.CopyFrom(model)
+        head = copied(model)
         del head.graph.node[count:]
         produced = {name for node in head.graph.node for name in node.output}
         kept = [output for output in head.graph.output if output.name in produced]

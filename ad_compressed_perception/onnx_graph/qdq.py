@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ad_compressed_perception.core.errors import ModelFileError
+from ad_compressed_perception.onnx_graph.graph import Graph, remove_dead
 from ad_compressed_perception.onnx_graph.normal_form import sort_nodes
 from ad_compressed_perception.onnx_graph.subgraphs import (
     all_names,
+    copied,
     free_name,
-    read_names,
     with_placeholders,
     without_placeholders,
 )
@@ -81,9 +82,9 @@ class QdqGraph:
         floating, quantized = self.floating, self.quantized
         self._merged_activations = merged_activations
         self._nodes = {node.name: node for node in floating.graph.node}
-        self._producer = {name: node for node in floating.graph.node for name in node.output if name}
-        self._weights = {tensor.name: tensor for tensor in floating.graph.initializer}
-        self._outputs = {output.name for output in floating.graph.output}
+        graph = Graph(floating)
+        self._producer, self._weights = graph.producers, graph.weights
+        self._pairs = pairs = Graph(quantized)
         kept = {
             node.name: node
             for node in quantized.graph.node
@@ -91,25 +92,23 @@ class QdqGraph:
         }
         # The quantizer removes an activation whose clipping the range of its output already does.
         self._removed = {node.name: node for node in floating.graph.node if node.name not in kept}
-        expanded = {node.output[0] for node in quantized.graph.node if node.op_type == _DEQUANTIZE}
         # A dequantized bias keeps its name.
         self._edges = [
             _Edge(name, index, tensor)
             for name, node in kept.items()
             for index, tensor in enumerate(self._nodes[name].input)
-            if node.input[index] in expanded
+            if pairs.producer(node.input[index], _DEQUANTIZE)
         ]
         for node in self._removed.values():
             if node.op_type not in ("Relu", "Clip"):
                 raise ModelFileError(f"the quantizer lost operator {node.op_type} ({node.name})")
-        producers = {node.output[0]: node for node in quantized.graph.node if node.op_type == _QUANTIZE}
-        pairs = {
-            node.output[0]: producers[node.input[0]]
-            for node in quantized.graph.node
-            if node.op_type == _DEQUANTIZE and node.input[0] in producers
-        }
         # Float name of each quantized graph output; its Q/DQ pair produces the output itself.
-        self._output_pairs = {name: pairs[name].input[0] for name in self._outputs & set(pairs)}
+        self._output_pairs = {
+            name: first.input[0]
+            for name in graph.outputs
+            if (last := pairs.producer(name, _DEQUANTIZE))
+            and (first := pairs.producer(last.input[0], _QUANTIZE))
+        }
         self._edge_set = set(self._edges)
 
     def _is_bias(self, edge: _Edge) -> bool:
@@ -148,11 +147,8 @@ class QdqGraph:
 
     def only(self, tensor: str) -> ModelProto:
         """Return the float graph with this one tensor quantized, for all of its consumers."""
-        import onnx
-
         chain, weights = self._chain(tensor)
-        model = onnx.ModelProto()
-        model.CopyFrom(self.floating)
+        model = copied(self.floating)
         graph = model.graph
         inner = free_name(f"{tensor}/before", set(self._taken))
         if tensor in self._weights:
@@ -191,14 +187,12 @@ class QdqGraph:
             edge = next(edge for edge in self._edges if edge.tensor == tensor)
             node = next(node for node in self.quantized.graph.node if node.name == edge.node)
             end = node.input[edge.index]
-        producers = {name: node for node in self.quantized.graph.node for name in node.output}
-        nodes = [producers[end]]
-        before = producers.get(nodes[0].input[0])
-        if before is not None and before.op_type == _QUANTIZE:
-            nodes.insert(0, before)
+        last = self._pairs.producers[end]
+        first = self._pairs.producer(last.input[0], _QUANTIZE)
+        nodes = [first, last] if first is not None else [last]
         names = {name for node in nodes for name in node.input}
         weights = [weight for weight in self.quantized.graph.initializer if weight.name in names]
-        return [type(node).FromString(node.SerializeToString()) for node in nodes], weights
+        return [copied(node) for node in nodes], weights
 
     def all_floats(self, tensors: Collection[str]) -> set[str]:
         """Return these tensors and those whose quantization is then useless."""
@@ -273,10 +267,7 @@ class QdqGraph:
         return any(edge.tensor == tensor and edge.node in nodes for edge in self._edges)
 
     def _build(self, floats: Collection[str]) -> ModelProto:
-        import onnx
-
-        model = onnx.ModelProto()
-        model.CopyFrom(self.quantized)
+        model = copied(self.quantized)
         nodes = {node.name: node for node in model.graph.node}
         integer = self.integer_nodes(floats)
         restored = set(floats)
@@ -300,7 +291,7 @@ class QdqGraph:
         model.graph.initializer.extend(
             self._weights[name] for name in sorted(restored & set(self._weights)) if name not in present
         )
-        drop_unused(model)
+        remove_dead(model, keep_shapes=True)
         sort_nodes(model)
         return without_placeholders(model, self._bodies)
 
@@ -322,14 +313,14 @@ class QdqGraph:
             producer = self._producer[node.input[0]]
             inner = self._output_pairs.get(node.output[0], node.output[0])
             _rename(nodes[producer.name].output, inner, node.input[0])
-            copy = model.graph.node.add()
-            copy.CopyFrom(node)
+            copy = copied(node)
             _rename(copy.output, node.output[0], inner)
+            model.graph.node.append(copy)
 
 
 def _lifted(model: ModelProto) -> tuple[ModelProto, dict[str, NodeProto]]:
     """Return a copy whose branches and loops are placeholders, and these."""
-    copy = type(model).FromString(model.SerializeToString())
+    copy = copied(model)
     return copy, with_placeholders(copy)
 
 
@@ -337,19 +328,3 @@ def _rename(names: object, old: str, new: str) -> None:
     for index, name in enumerate(names):  # type: ignore[arg-type, var-annotated]
         if name == old:
             names[index] = new  # type: ignore[index]
-
-
-def drop_unused(model: ModelProto) -> None:
-    """Remove nodes and weights that no output depends on, in place."""
-    while True:
-        used = {name for node in model.graph.node for name in read_names(node)}
-        used |= {output.name for output in model.graph.output}
-        kept = [node for node in model.graph.node if used & set(node.output)]
-        if len(kept) == len(model.graph.node):
-            break
-        del model.graph.node[:]
-        model.graph.node.extend(kept)
-    weights = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    if len(weights) != len(model.graph.initializer):
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(weights)

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from ad_compressed_perception.onnx_graph.graph import Graph, self_gated
+from ad_compressed_perception.onnx_graph.graph import Graph, remove_dead, self_gated
 from ad_compressed_perception.onnx_graph.io import HARD_SWISH_OPSET, opset_of
-from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS, QdqGraph, drop_unused
+from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS, QdqGraph
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -34,7 +34,7 @@ _CLOSING = ("QuantizeLinear", "Relu", "Clip")
 def merges_activations(runtime: tuple[str, Mapping[str, Any]]) -> bool:
     """Whether a runtime (backend and its options) fuses activations into a compute op's kernel."""
     backend, options = runtime
-    return backend == "openvino" or options.get("provider") == "tensorrt"
+    return backend in ("openvino", "tensorrt") or options.get("provider") == "tensorrt"
 
 
 def read_by_compute_ops(model: ModelProto) -> set[str]:
@@ -48,17 +48,15 @@ def read_by_compute_ops(model: ModelProto) -> set[str]:
 
 def relies_on_merging(model: ModelProto) -> bool:
     """Whether a Q/DQ graph has a compute op with quantized operands whose output is not quantized."""
-    producers = {name: node for node in model.graph.node for name in node.output}
-    followed = {name for node in model.graph.node if node.op_type in _CLOSING for name in node.input}
-    followed |= {output.name for output in model.graph.output}
-    for node in model.graph.node:
-        operands = [producers.get(name) for name in node.input[:2]] if node.op_type in COMPUTE_OPS else [None]
-        quantized = all(
-            producer is not None and producer.op_type == "DequantizeLinear" for producer in operands
-        )
-        if quantized and node.output[0] not in followed:
-            return True
-    return False
+    graph = Graph(model)
+    followed = {
+        name for node in graph.nodes if node.op_type in _CLOSING for name in node.input
+    } | graph.outputs
+    return any(
+        all(graph.producer(name, "DequantizeLinear") for name in node.input[:2])
+        for node in graph.nodes
+        if node.op_type in COMPUTE_OPS and node.output[0] not in followed
+    )
 
 
 def keep_compute_op_pairs(graph: QdqGraph) -> ModelProto:
@@ -77,20 +75,19 @@ def keep_compute_op_pairs(graph: QdqGraph) -> ModelProto:
 
 
 def _share_concat_scales(model: ModelProto) -> None:
-    producers = {name: node for node in model.graph.node for name in node.output}
-    pairs = {node.input[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    graph = Graph(model)
+    pairs = {node.input[0]: node for node in graph.nodes if node.op_type == "QuantizeLinear"}
     # From the last to the first: a Concat's output may be an input of a later one.
-    for node in reversed(model.graph.node):
+    for node in reversed(graph.nodes):
         if node.op_type == "Concat" and node.output[0] in pairs:
             output_pair = pairs[node.output[0]]
             for name in node.input:
-                expand = producers.get(name)
-                if expand is not None and expand.op_type == "DequantizeLinear":
-                    quantize = producers.get(expand.input[0])
-                    if quantize is not None and quantize.op_type == "QuantizeLinear":
-                        _copy_scale(quantize, output_pair)
-                        _copy_scale(expand, output_pair)
-    drop_unused(model)
+                expand = graph.producer(name, "DequantizeLinear")
+                quantize = graph.producer(expand.input[0], "QuantizeLinear") if expand is not None else None
+                if expand is not None and quantize is not None:
+                    _copy_scale(quantize, output_pair)
+                    _copy_scale(expand, output_pair)
+    remove_dead(model, keep_shapes=True)
 
 
 def _copy_scale(node: NodeProto, other: NodeProto) -> None:
@@ -107,4 +104,4 @@ def restore_hard_swish(model: ModelProto) -> None:
         slope = {entry.name: entry.f for entry in gate.attribute}
         if abs(slope.get("alpha", 0.2) - 1 / 6) < 1e-6 and slope.get("beta", 0.5) == 0.5:
             node.CopyFrom(helper.make_node("HardSwish", [gate.input[0]], list(node.output), name=node.name))
-    drop_unused(model)
+    remove_dead(model, keep_shapes=True)

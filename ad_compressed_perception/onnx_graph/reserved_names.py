@@ -15,7 +15,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ad_compressed_perception.onnx_graph.subgraphs import all_graphs, free_name, rename_tensors
+from ad_compressed_perception.onnx_graph.subgraphs import all_tensor_names, free_name, rename_tensors
+from ad_compressed_perception.onnx_graph.walk import all_graphs
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -78,12 +79,3 @@ class ReservedNames:
                 if node.name and node.name not in self._nodes:
                     node.name = free_name(self.readable(node.name), taken)
         return model
-
-
-def all_tensor_names(model: ModelProto) -> set[str]:
-    """Return the names of all tensors of a model, in its subgraphs too."""
-    found: set[str] = set()
-    for graph in all_graphs(model.graph):
-        found |= {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
-        found |= {name for node in graph.node for name in (*node.input, *node.output)}
-    return found - {""}

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.core.errors import ModelFileError
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def infer_shapes(model: ModelProto, spec: InputSpec) -> tuple[ModelProto, dict[str, Any]]:
+def infer_shapes(
+    model: ModelProto, spec: InputSpec, further: Collection[str] = ()
+) -> tuple[ModelProto, dict[str, Any]]:
     """Return the model with the shapes of all tensors, and notes on what was done.
 
     Args:
         model: may be changed in place.
-        spec: gives sizes to dynamic dimensions of the input.
+        spec: gives sizes to dynamic dimensions of the image.
+        further: names of the inputs besides it.
 
     Raises:
         ModelFileError: the shapes contradict each other.
@@ -28,7 +32,7 @@ def infer_shapes(model: ModelProto, spec: InputSpec) -> tuple[ModelProto, dict[s
     import onnx
 
     notes: dict[str, Any] = {}
-    pinned = pin_input_shape(model, spec)
+    pinned = pin_input_shape(model, spec, further)
     if pinned:
         notes["pinned"] = pinned
         # Output shapes declared for a dynamic input are inferred again.

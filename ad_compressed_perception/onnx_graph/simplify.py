@@ -14,6 +14,7 @@ from ad_compressed_perception.onnx_graph.denormals import flush_denormals
 from ad_compressed_perception.onnx_graph.equivalence import require_same
 from ad_compressed_perception.onnx_graph.exporter_idioms import free_channel_counts
 from ad_compressed_perception.onnx_graph.io import check_model, is_quantized
+from ad_compressed_perception.onnx_graph.subgraphs import copied
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -38,8 +39,7 @@ def simplify(
 
     if is_quantized(model):
         raise RecipeError("simplify must come before quantization: it would fold the scales away")
-    original = onnx.ModelProto()
-    original.CopyFrom(model)
+    original = copied(model)
     try:
         simplified = onnxslim.slim(model)
     except Exception as error:  # a third party's many types

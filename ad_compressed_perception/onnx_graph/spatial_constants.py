@@ -27,7 +27,7 @@ from ad_compressed_perception.onnx_graph.graph import (
     tensor_shapes,
 )
 from ad_compressed_perception.onnx_graph.grid_constants import continue_grid
-from ad_compressed_perception.onnx_graph.subgraphs import all_graphs, bodies, read_names
+from ad_compressed_perception.onnx_graph.walk import all_graphs, bodies, read_names
 
 if TYPE_CHECKING:
     from onnx import NodeProto

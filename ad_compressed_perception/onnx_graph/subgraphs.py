@@ -1,65 +1,45 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Branches and loops inside a graph: the names that their bodies use, and bodies as plain inputs.
+"""Names and copies in a graph with branches and loops, and bodies as plain inputs.
 
-The bodies of If, Loop and Scan read tensors of the graph around them without listing them as inputs (ONNX,
-docs/IR.md, "Graphs"), so whatever cuts, sorts or renames must look into them. Tools that do not are given a
-graph in which each such node is replaced by a placeholder that lists all it reads (``with_placeholders``).
+Tools that do not look into bodies (see walk.py) are given a graph in which each node that has one is replaced
+by a placeholder that lists all it reads (``with_placeholders``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ad_compressed_perception.onnx_graph.walk import all_graphs, bodies, graph_nodes, outer_names
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
+MessageT = TypeVar("MessageT", bound=Any)
+
 PLACEHOLDER_DOMAIN = "adcp.placeholder"
 
 
-def bodies(node: NodeProto) -> Iterator[GraphProto]:
-    """Yield the subgraphs of a node."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """Yield a graph and all subgraphs in it."""
-    yield graph
-    for node in graph.node:
-        for body in bodies(node):
-            yield from all_graphs(body)
-
-
-def outer_names(node: NodeProto) -> list[str]:
-    """Return the tensors that a node's bodies read from around it, once each, in order of their first use."""
-    found: dict[str, None] = {}
-    for body in bodies(node):
-        own = {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
-        own |= {tensor.values.name for tensor in body.sparse_initializer}
-        own |= {name for inner in body.node for name in inner.output}
-        read = [name for inner in body.node for name in read_names(inner)]
-        read += [value.name for value in body.output]
-        found.update(dict.fromkeys(name for name in read if name and name not in own))
-    return list(found)
-
-
-def read_names(node: NodeProto) -> list[str]:
-    """Return all tensors that a node reads: its inputs, then those that its bodies read from around it."""
-    return [name for name in node.input if name] + outer_names(node)
+def copied(message: MessageT) -> MessageT:
+    """Return a copy of a model, node or tensor."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 def all_names(model: ModelProto) -> set[str]:
     """Return the names of all tensors and nodes of a model, in its subgraphs too."""
+    return (all_tensor_names(model) | {node.name for node in graph_nodes(model.graph)}) - {""}
+
+
+def all_tensor_names(model: ModelProto) -> set[str]:
+    """Return the names of all tensors of a model, in its subgraphs too."""
     names: set[str] = set()
     for graph in all_graphs(model.graph):
         names |= {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
         names |= {tensor.values.name for tensor in graph.sparse_initializer}
-        for node in graph.node:
-            names.update((node.name, *node.input, *node.output))
+        names |= {name for node in graph.node for name in (*node.input, *node.output)}
     return names - {""}
 
 
@@ -112,14 +92,13 @@ def with_placeholders(model: ModelProto) -> dict[str, NodeProto]:
     Returns:
         The replaced nodes by the placeholder's operator type, for ``without_placeholders``.
     """
-    from onnx import NodeProto, helper
+    from onnx import helper
 
     stored: dict[str, NodeProto] = {}
     for index, node in enumerate(model.graph.node):
         if any(True for _ in bodies(node)):
             kind = f"{node.op_type}:{node.name or index}"
-            stored[kind] = NodeProto()
-            stored[kind].CopyFrom(node)
+            stored[kind] = copied(node)
             node.CopyFrom(
                 helper.make_node(
                     kind, [*node.input, *outer_names(node)], list(node.output), node.name,

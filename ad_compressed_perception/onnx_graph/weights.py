@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
+from ad_compressed_perception.onnx_graph.graph import attribute
+from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
-
-OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass
@@ -77,7 +77,7 @@ def find_weights(
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             if name in tensors:
-                if place == 1 and node.op_type in OPERATORS:
+                if place == 1 and node.op_type in COMPUTE_OPS:
                     users.setdefault(name, []).append(node)
                 else:
                     other.add(name)
@@ -93,7 +93,7 @@ def find_weights(
         weights.append(WeightTensor(tensors[name], values, nodes))
     if not weights:
         raise ModelFileError(
-            f"no float weights of {min_size} numbers or more in {', '.join(OPERATORS)}: put this pass "
+            f"no float weights of {min_size} numbers or more in {', '.join(COMPUTE_OPS)}: put this pass "
             "before quantization and after simplify, or lower min_size"
         )
     return weights
@@ -115,14 +115,6 @@ def _matching(pass_name: str, patterns: Sequence[str], found: dict[str, list[Nod
             )
         matching |= hits
     return matching
-
-
-def attribute(node: NodeProto, name: str, default: int) -> int:
-    """Return an integer attribute of an operator."""
-    for entry in node.attribute:
-        if entry.name == name:
-            return int(entry.i)
-    return default
 
 
 def spread_over_weights(

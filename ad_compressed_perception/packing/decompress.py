@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import os
 import shutil
@@ -15,12 +14,11 @@ from pathlib import Path
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.model_files import read_checked
 from ad_compressed_perception.packing.packed_file import expand, is_packed
-from ad_compressed_perception.workspace.stale_files import remove_stale_files
+from ad_compressed_perception.workspace.temporary import process_folder
 
 _PREFIX = "adcp-expanded-"
 _lock = threading.Lock()
-_expanded: dict[tuple[Path, str], Path] = {}
-_owner: list[tuple[int, Path]] = []
+_expanded: dict[tuple[int, Path, str], Path] = {}
 
 
 def decompress(path: Path, sha256: str | None = None) -> Path:
@@ -35,14 +33,14 @@ def decompress(path: Path, sha256: str | None = None) -> Path:
     if not is_packed(path) or not path.is_file():
         return path
     content = read_checked(path, sha256)
-    key = (path.resolve(), hashlib.sha256(content).hexdigest())
+    key = (os.getpid(), path.resolve(), hashlib.sha256(content).hexdigest())
     with _lock:
         known = _expanded.get(key)
         if known is None or not known.is_file():
             model = expand(path, content)
             folder: Path | None = None
             try:
-                folder = Path(tempfile.mkdtemp(dir=_folder()))
+                folder = Path(tempfile.mkdtemp(dir=process_folder(_PREFIX)))
                 known = folder / f"{path.stem}.onnx"
                 known.write_bytes(model.SerializeToString(deterministic=True))
             except OSError as error:
@@ -54,19 +52,3 @@ def decompress(path: Path, sha256: str | None = None) -> Path:
                 ) from error
             _expanded[key] = known
     return known
-
-
-def _folder() -> Path:
-    """Return this process's folder; a forked child creates its own."""
-    if not _owner or _owner[0][0] != os.getpid():
-        _owner.clear()
-        _expanded.clear()
-        remove_stale_files(Path(tempfile.gettempdir()), _PREFIX)
-        _owner.append((os.getpid(), Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))))
-        atexit.register(_remove_own)
-    return _owner[0][1]
-
-
-def _remove_own() -> None:
-    if _owner and _owner[0][0] == os.getpid():
-        shutil.rmtree(_owner[0][1], ignore_errors=True)

@@ -24,6 +24,7 @@ from pydantic import Field, ValidationError
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import StrictModel, describe_validation_error
 from ad_compressed_perception.core.model_files import external_data, read_checked
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.packing.streams import MAX_BYTES, Stream, decode
 from ad_compressed_perception.packing.tensors import CodebookCode, PlainCode, SparseCode, decode_values
 
@@ -89,7 +90,7 @@ def expand(path: Path, content: bytes | None = None) -> ModelProto:
         raise ModelFileError(f"packed model {path}: {error}") from error
     except (zipfile.BadZipFile, KeyError, EOFError, DecodeError, ValueError, RuntimeError) as error:
         raise ModelFileError(
-            f"not a packed model, or damaged or cut short: {path} ({' '.join(str(error).split())})"
+            f"not a packed model, or damaged or cut short: {path} ({one_line(error)})"
         ) from error
     return model
 

@@ -4,12 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +17,7 @@ from numpy.typing import NDArray
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.packing.tensor_writer import encode_values
 from ad_compressed_perception.packing.tensors import Words
+from ad_compressed_perception.workspace.atomic_file import write_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -27,7 +25,6 @@ from ad_compressed_perception.packing.packed_file import (
     GRAPH_NAME,
     INDEX_NAME,
     SCHEMA,
-    SUFFIX,
     WEIGHTS_NAME,
     PackedIndex,
     PackedTensors,
@@ -56,15 +53,7 @@ def pack(model: ModelProto, path: Path) -> int:
         OSError: the file cannot be written.
     """
     content = pack_bytes(model)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".pack-", suffix=SUFFIX)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    write_file(path, content)
     return len(content)
 
 

@@ -22,6 +22,7 @@ from ad_compressed_perception.core.manifest import (
     StrictModel,
     describe_validation_error,
 )
+from ad_compressed_perception.core.progress import Advance, no_advance
 from ad_compressed_perception.core.renamed import accept_old_attributes, warn_renamed
 from ad_compressed_perception.core.tensors import Feeds
 from ad_compressed_perception.image.decode import Frame
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from ad_compressed_perception.pass_api.terms import VerifySpec
-
-Advance = Callable[[int, int], None]
 
 
 # Old names of a pass's flags, accepted for one version.
@@ -80,6 +79,7 @@ class PassContext:
             for the defaults.
         runtime: backend that the variant is to run on, and its options; for passes that measure speed.
         advance: progress callback (done, total).
+        exported: the file of another runtime, in ``scratch``; set by a pass that writes one.
     """
 
     manifest: Manifest
@@ -95,7 +95,8 @@ class PassContext:
     notes: dict[str, Any] = field(default_factory=dict)
     verify: VerifySpec | None = None
     runtime: tuple[str, Mapping[str, Any]] = ("onnxruntime", MappingProxyType({}))
-    advance: Advance = lambda done, total: None
+    advance: Advance = no_advance
+    exported: Path | None = None
 
     def with_frames(self, count: int) -> PassContext:
         """Return the same with no more than ``count`` calibration frames, evenly chosen; notes are shared."""
@@ -117,10 +118,22 @@ class Pass(ABC):
 
     name: ClassVar[str]
     options_type: ClassVar[type[PassOptions]] = PassOptions
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Options of a pass that is another one with these set; a recipe may still set them otherwise."""
     preserves_outputs: ClassVar[bool] = False
     """Whether the model's outputs stay the same; the report gives the speedup of such passes."""
     lowers_precision: ClassVar[bool] = False
     """Whether it reduces the number of bits; the report gives the SQNR of each layer afterwards."""
+    writes: ClassVar[str] = ""
+    """Backend whose file the pass writes (``PassContext.exported``), as the last of its recipe."""
+
+    divides: ClassVar[bool] = False
+    """Whether it writes stages of the model, in a folder, each of which runs on the recipe's backend."""
+
+    image_input_only: ClassVar[bool] = False
+    """Whether it takes models with one input only: it runs or changes the image's."""
+    one_task_only: ClassVar[bool] = False
+    """Whether it takes models with one task only: it changes or trains what one decoder reads."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Take over flags that a pass of another package still sets under their old names."""
@@ -133,12 +146,15 @@ class Pass(ABC):
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         """Validate the options; raise RecipeError naming the wrong key and the known ones."""
         try:
-            self.options: Any = self.options_type.model_validate(dict(options or {}))
+            self.options: Any = self.options_type.model_validate({**self.defaults, **(options or {})})
         except ValidationError as error:
             known = ", ".join(self.options_type.model_fields) or "none"
             raise RecipeError(
                 f"pass {self.name!r}: {describe_validation_error(error)}; known options: {known}"
             ) from error
+
+    def require_packages(self) -> None:  # noqa: B027  (most passes need none)
+        """Raise RecipeError naming what pip installs where a package is missing; called before any work."""
 
     @abstractmethod
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

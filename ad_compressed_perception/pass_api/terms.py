@@ -71,6 +71,24 @@ class DistanceLimits(StrictModel):
     far: float | None = Field(None, ge=0.0, le=1.0, description="from 50 m")
 
 
+class HeadTerms(StrictModel):
+    """Terms of one head of a model with several tasks, instead of those that all heads share."""
+
+    max_drop: float | None = Field(None, ge=0.0, le=1.0, description="as accept.max_drop")
+    max_label_drop: float | None = Field(None, ge=0.0, le=1.0, description="as accept.max_label_drop")
+    worst_slice: float | None = Field(None, ge=0.0, le=1.0, description="as accept.worst_slice")
+    by_size: SizeLimits | None = Field(None, description="as accept.by_size")
+    by_distance: DistanceLimits | None = Field(None, description="as accept.by_distance")
+    min_sqnr_db: float | None = Field(None, description="as accept.min_sqnr_db")
+    min_cosine: float | None = Field(None, ge=-1.0, le=1.0, description="as accept.min_cosine")
+    max_accuracy_drop: float | None = Field(None, ge=0.0, description="as accept.max_accuracy_drop")
+    accuracy_metric: str | None = Field(None, description="as accept.accuracy_metric")
+
+
+HEAD_TERMS = tuple(HeadTerms.model_fields)
+"""Terms that are judged head by head; the others are of the whole model."""
+
+
 class AcceptSpec(StrictModel):
     """Terms on which a variant is accepted; an absent limit is not checked."""
 
@@ -125,6 +143,9 @@ class AcceptSpec(StrictModel):
     timed: Literal["inference", "end_to_end"] = Field(
         "inference",
         description="which times min_speedup and max_p99_ms limit; end_to_end: frame to result",
+    )
+    heads: dict[str, HeadTerms] | None = Field(
+        None, description="model with several heads: terms of a head by its name, instead of the shared ones"
     )
 
     @property

@@ -16,8 +16,10 @@ from ad_compressed_perception.replay.frames import BagSlice
 from ad_compressed_perception.replay.interleaving import OfferCounts
 from ad_compressed_perception.replay.ledger import Ledger
 from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan
-from ad_compressed_perception.report.markdown import uncounted_frames
-from ad_compressed_perception.report.schema import ComparisonReport, Report, VariantReport
+from ad_compressed_perception.report.frame_counters import uncounted_frames
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.report.schemas.pairs import ComparisonReport
+from ad_compressed_perception.report.schemas.variant import VariantReport
 
 _MANY_FRAMES = 10
 """From so many equal images on, a recording is taken for a broken one."""
@@ -98,7 +100,7 @@ class Account:
             yield f"{source.read} messages were read, but {counted} were sent, left out or unreadable."
         if bad > self.limit.of(source.read):
             yield (
-                f"{bad} of {source.read} messages on {source.topic} are no images, --max-bad-frames "
+                f"{bad} of {source.read} messages on {source.topic} are no images, max_bad_frames "
                 f"{self.limit.text} allows {self.limit.of(source.read)}."
             )
 
@@ -146,9 +148,10 @@ class Account:
             yield f"{name}: none of {sent} frames was processed, the node gave nothing."
         elif not_done > allowed:
             yield (
-                f"{name}: {not_done} of {sent} frames were not processed, --max-bad-frames {self.limit.text} "
+                f"{name}: {not_done} of {sent} frames were not processed, max_bad_frames {self.limit.text} "
                 f"allows {allowed}."
             )
+        yield from answer_problems(name, variant)
         if variant.foreign:
             yield (
                 f"{name}: {variant.foreign} timings or results belong to frames that this replay did not "
@@ -168,6 +171,18 @@ class Account:
             yield (
                 f"{task}/{name}: {len(both)} frames were processed by it and by the baseline, "
                 f"{comparison.pairs} of them could be compared."
+            )
+
+
+def answer_problems(name: str, variant: VariantReport) -> Iterator[str]:
+    """Say which frames others than the variant answered; they are in none of its figures."""
+    results = sum(each.processed for each in variant.accounts)
+    for each in variant.accounts:
+        if not each.is_current:
+            who = "an earlier frame's result" if each.level == "hold" else f"{each.model}/{each.variant}"
+            yield (
+                f"{name}: {each.processed} of {results} results are not of the variant, but of the level "
+                f"{each.level} ({who}); they are in none of its figures."
             )
 
 

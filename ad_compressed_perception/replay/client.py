@@ -7,7 +7,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import rclpy
@@ -16,6 +15,7 @@ from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from ad_compressed_perception.core.progress import Progress
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.metrics.agreement import Agreement
 from ad_compressed_perception.nodes.latency_monitor_node import LatencyMonitorNode
@@ -27,7 +27,7 @@ from ad_compressed_perception.replay.node_process import NodeProcess
 from ad_compressed_perception.replay.plan import BASELINE, ReplayPlan, global_remappings
 from ad_compressed_perception.replay.player import MAX_SILENT_FRAMES, Player
 from ad_compressed_perception.replay.results_recorder import ResultsRecorder
-from ad_compressed_perception.report.schema import Report
+from ad_compressed_perception.report.schemas.comparison import Report
 
 CONFIGURE_TIMEOUT_S = 600.0
 """How long a node may load its model: a device's engine may be built meanwhile."""
@@ -123,12 +123,7 @@ class ReplayClient:
             self.player.record(self._recorder)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the domain."""
         self._executor.shutdown()
         self._monitor.destroy_node()
@@ -141,7 +136,7 @@ class ReplayClient:
         assert isinstance(monitor, OfferedMonitor)
         return monitor
 
-    def start_nodes(self, notify: Callable[[str], None]) -> None:
+    def start_nodes(self, progress: Progress) -> None:
         """Configure and activate every node, one after the other.
 
         Raises:
@@ -158,11 +153,11 @@ class ReplayClient:
         for client in clients.values():
             client.wait_for_node()
         for node, client in clients.items():
-            notify(f"loading {node.task}/{node.name}")
+            progress(f"loading {node.task}/{node.name}", 0, 0)
             client.configure(CONFIGURE_TIMEOUT_S, partial(self._reason, node.node))
         for node, client in clients.items():
             client.activate(_ACTIVATE_TIMEOUT_S, partial(self._reason, node.node))
-        notify("connecting")
+        progress("connecting", 0, 0)
         self.player.wait_for_connections(self._monitor.subscriptions)
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:

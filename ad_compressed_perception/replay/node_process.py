@@ -11,7 +11,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from ad_compressed_perception.core.errors import AdcpError
@@ -53,12 +52,7 @@ class NodeProcess:
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the process: SIGINT, which lets the nodes close, then SIGTERM, then SIGKILL to its group."""
         process = self._process
         try:

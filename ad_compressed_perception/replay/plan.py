@@ -17,7 +17,7 @@ import yaml
 from ad_compressed_perception.core.errors import DataError, ManifestError
 from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Verdict, load_manifest
 from ad_compressed_perception.core.resources import config_folder
-from ad_compressed_perception.core.task_names import NO_NODE, RAW, TASK_NAMES
+from ad_compressed_perception.core.task_names import MULTI_TASK, NO_NODE, RAW, TASK_NAMES
 from ad_compressed_perception.workspace.find import find_all
 
 PACKAGE = "ad_compressed_perception"
@@ -100,7 +100,7 @@ def reference_models() -> list[Path]:
     folder = config_folder("reference_models")
     found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST_NAME}")) if folder else []
     if not found:
-        raise DataError("the reference models are not installed; name model folders with --models")
+        raise DataError("the reference models are not installed; name model folders")
     return found
 
 
@@ -137,6 +137,11 @@ def make_plan(
             continue
         if manifest.task == RAW:
             raise ManifestError(f"{path}: {NO_NODE}")
+        if manifest.task == MULTI_TASK:
+            raise ManifestError(
+                f"{path} has several heads, which adcp replay does not run yet: play the bag to a "
+                "multi_task_node"
+            )
         if manifest.task in chosen:
             raise ManifestError(
                 f"two models for task {manifest.task}: {chosen[manifest.task].folder} and {path}; name one"
@@ -147,7 +152,7 @@ def make_plan(
     if missing:
         raise ManifestError(f"no model for task {missing[0]} among: {', '.join(map(str, models))}")
     if not chosen:
-        raise ManifestError("no model to run: name model folders with --models")
+        raise ManifestError("no model to run: name model folders")
     own = f"/adcp_replay_{token_hex(4)}"
     nodes: list[ReplayNode] = []
     notes: list[str] = []
@@ -261,7 +266,7 @@ def _task_nodes(
         if rejected and not allow_rejected and requested is None:
             notes.append(
                 f"{manifest.task}: variant {name} was rejected by its accept gate and left out; "
-                "--allow-rejected runs it."
+                "allow_rejected runs it."
             )
             continue
         model.checked_path(name, allow_rejected=allow_rejected)

@@ -150,7 +150,7 @@ class Player:
             last = f"{len(ledger.done)} came back, the last with stamp {place / 1e9:.3f} s"
         return (
             f"node {self._plan.without_namespace(self._plan.node(task, name).node)} finished no frame for "
-            f"{MAX_SILENT_FRAMES * self._frame_timeout_s:g} s (--node-timeout-s): {len(ledger.sent)} frames "
+            f"{MAX_SILENT_FRAMES * self._frame_timeout_s:g} s (its limit): {len(ledger.sent)} frames "
             f"were sent to it, {last}"
         )
 

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from ad_compressed_perception.analysis.plots.replay_plots import write_plots
 from ad_compressed_perception.core.errors import AdcpError, DataError
+from ad_compressed_perception.core.progress import Progress, no_progress
 from ad_compressed_perception.image.decode import to_bgr8
 from ad_compressed_perception.replay.collector import Collector, FrameSnapshot
 from ad_compressed_perception.replay.frame_panels import add_steering, agreement_texts
@@ -19,12 +19,10 @@ from ad_compressed_perception.replay.plan import ReplayPlan
 from ad_compressed_perception.replay.results_bag import FOLDER as RECORDING_FOLDER
 from ad_compressed_perception.replay.results_recorder import FILES as RECORDING_FILES
 from ad_compressed_perception.replay.results_recorder import ResultsRecorder
-from ad_compressed_perception.report.findings import report_findings
-from ad_compressed_perception.report.html_page import HTML_NAME, write_page
-from ad_compressed_perception.report.markdown import render_markdown
+from ad_compressed_perception.report.comparison import rendered_comparison
+from ad_compressed_perception.report.kit.page import HTML_NAME
 from ad_compressed_perception.report.panels import Panel, side_by_side, write_png
-from ad_compressed_perception.report.read import read_report
-from ad_compressed_perception.report.schema import Report, write_report
+from ad_compressed_perception.report.schemas.comparison import Report
 
 REPORT_JSON = "report.json"
 REPORT_MARKDOWN = "report.md"
@@ -51,7 +49,7 @@ def write_report_files(
     collector: Collector,
     frames: BagSlice,
     folder: Path,
-    notify: Callable[[str], None] = lambda text: None,
+    progress: Progress = no_progress,
     *,
     recorder: ResultsRecorder | None = None,
 ) -> None:
@@ -66,7 +64,7 @@ def write_report_files(
         collector: data of the images.
         frames: the recording, to decode the frames drawn.
         folder: created where missing.
-        notify: called with the current step.
+        progress: called with the current step.
         recorder: of the results, where they were recorded.
 
     Raises:
@@ -74,8 +72,8 @@ def write_report_files(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _remove_earlier(folder)
-    write_report(report, folder / REPORT_JSON)
-    notify("drawing")
+    report.write(folder / REPORT_JSON)
+    progress("drawing", 0, 0)
     try:
         images = write_plots(collector.series, folder)
         images += [
@@ -87,20 +85,17 @@ def write_report_files(
         report.notes = [*report.notes, f"Images are missing: {error}."]
     if recorder is not None:
         recorder.finish(report)
-    markdown = render_markdown(report)
-    try:
-        (folder / REPORT_MARKDOWN).write_text(markdown, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"cannot write {folder / REPORT_MARKDOWN}: {error.strerror or error}") from error
-    write_page(folder / HTML_NAME, markdown, report_findings(report))
+    rendered = rendered_comparison(report)
+    rendered.write_markdown(folder / REPORT_MARKDOWN)
+    rendered.write_page(folder / HTML_NAME)
     report.files = [REPORT_MARKDOWN, HTML_NAME, *report.files]
-    write_report(report, folder / REPORT_JSON)
+    report.write(folder / REPORT_JSON)
 
 
 def _remove_earlier(folder: Path) -> None:
     """Remove the images of an earlier report, so that none of them is taken for this one's."""
     try:
-        earlier = read_report(folder / REPORT_JSON)
+        earlier = Report.read(folder / REPORT_JSON)
     except AdcpError:
         return
     for name in earlier.files:

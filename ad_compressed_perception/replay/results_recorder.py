@@ -5,13 +5,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -28,7 +25,8 @@ from ad_compressed_perception.replay.frame_panels import frame_jpeg
 from ad_compressed_perception.replay.frames import BagFrame, BagSlice, read_stamp_ns
 from ad_compressed_perception.replay.plan import ReplayNode, ReplayPlan
 from ad_compressed_perception.replay.results_bag import FOLDER, RESULT_TYPES, ResultsBag
-from ad_compressed_perception.report.schema import Report
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.workspace.temporary import scratch_folder
 
 FILES = (f"{FOLDER}/{FOLDER}.mcap", f"{FOLDER}/metadata.yaml")
 
@@ -64,7 +62,7 @@ class ResultsRecorder:
         self._decoder = MessageDecoder(frames.topic)
         self._pixels: NDArray[np.uint8] | None = None
         self._failure = ""
-        self._scratch = Path()
+        self._scratch, self._scratch_end = Path(), ExitStack()
         self._threads = cv2.getNumThreads()
         self._bag: ResultsBag | None = None
 
@@ -78,12 +76,7 @@ class ResultsRecorder:
         cv2.setNumThreads(1)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Complete the file."""
         cv2.setNumThreads(self._threads)
         try:
@@ -133,8 +126,8 @@ class ResultsRecorder:
 
     def discard(self) -> None:
         """Leave nothing: for a replay that ended before its first frame was done."""
+        self._scratch_end.close()
         if self._scratch.name:
-            shutil.rmtree(self._scratch, ignore_errors=True)
             with suppress(OSError):  # not empty: files of others stay
                 self._out.rmdir()
 
@@ -148,8 +141,7 @@ class ResultsRecorder:
                 report.files = [*report.files, *FILES]
             except OSError as error:
                 self._failure = error.strerror or str(error)
-        if self._scratch.name:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch_end.close()
         if self._bag is None or self._failure:
             notes = [f"The results were not recorded: {self._failure}."]
         else:
@@ -190,7 +182,7 @@ class ResultsRecorder:
 
     def _create(self) -> ResultsBag:
         self._out.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(prefix=".results-", dir=self._out))
+        self._scratch = self._scratch_end.enter_context(scratch_folder(self._out, ".results-"))
         return ResultsBag(self._scratch / FOLDER, self._frames.topic)
 
     def _lacks(self, bag: ResultsBag, report: Report) -> Iterator[str]:

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Protocol
 
 from ad_compressed_perception.core.errors import AdcpError, DataError, ImageError
+from ad_compressed_perception.core.progress import Progress, no_progress
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.video_reader import open_recording
 from ad_compressed_perception.image.format_text import format_note, parse_format
@@ -41,8 +41,9 @@ from ad_compressed_perception.replay.report_writer import (
 )
 from ad_compressed_perception.replay.results_recorder import ResultsRecorder
 from ad_compressed_perception.replay.signals import EndOnSignal
-from ad_compressed_perception.report.schema import Report
+from ad_compressed_perception.report.schemas.comparison import Report
 
+REPLAYING = "replaying"
 AGE_REFERENCE = (
     "the moment the replay published the frame (the recording's own stamps belong to another clock)"
 )
@@ -93,24 +94,6 @@ class ReplayOptions:
     max_bad_frames: BadFrameLimit = field(default_factory=BadFrameLimit)
 
 
-class Observer(Protocol):
-    """Receives the progress of a replay."""
-
-    def notify(self, text: str) -> None:
-        """Receive the current step."""
-
-    def advance(self, done: int, total: int) -> None:
-        """Receive the number of frames done and the estimated total."""
-
-
-class _NullObserver:
-    def notify(self, text: str) -> None:
-        """Receive the current step."""
-
-    def advance(self, done: int, total: int) -> None:
-        """Receive the number of frames done and the estimated total."""
-
-
 def require_no_problems(report: Report, out: Path) -> Report:
     """Return a replay's report, for callers that quote its figures.
 
@@ -131,7 +114,7 @@ class _Run:
     plan: ReplayPlan
     frames: BagSlice
     collector: Collector
-    observer: Observer
+    progress: Progress
     total: int
     format_line: str
     count: OfferCounts = field(default_factory=OfferCounts)
@@ -150,10 +133,21 @@ class _Run:
             self.first_ns = frame.bag_time_ns if self.first_ns is None else self.first_ns
             self.last_ns = frame.bag_time_ns
         done = self.count.offered + self.count.not_offered
-        self.observer.advance(done, max(self.total, done))
+        self.progress(REPLAYING, done, max(self.total, done))
 
 
-def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Report:
+def plan_of(options: ReplayOptions) -> ReplayPlan:
+    """Return which variants the options replay; raises as make_plan."""
+    return make_plan(
+        options.models or reference_models(),
+        work=options.work,
+        tasks=options.tasks,
+        variants=options.variants,
+        allow_rejected=options.allow_rejected,
+    )
+
+
+def run_replay(options: ReplayOptions, progress: Progress = no_progress) -> Report:
     """Replay a recording through baseline and compressed nodes and write the report.
 
     The counts of the report close, from the recording's index to the results; where they do not, or where a
@@ -167,17 +161,10 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
             node that refuses its model, ends unexpectedly or stops responding.
         ReplayError: Ctrl-C or SIGTERM.
     """
-    observer = observer or _NullObserver()
     with open_recording(options.bag) as bag:
         topic = bag.resolve_image_topic(options.topic)
         frames = BagSlice(bag, topic, options.start_s, options.duration_s, options.limit)
-        plan = make_plan(
-            options.models or reference_models(),
-            work=options.work,
-            tasks=options.tasks,
-            variants=options.variants,
-            allow_rejected=options.allow_rejected,
-        )
+        plan = plan_of(options)
         deadlines_ms = parse_deadlines(options.deadlines, list(plan.variants))
         require_writable(options.out)
         # Reads the first frame: a bag without one must fail before any process is started.
@@ -186,7 +173,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
         format_line = _check_format(frames, first, options.rate)
         total = frames.estimated_count()
         collector = Collector(plan.variants, sample_indices(total, options.samples))
-        run = _Run(options, plan, frames, collector, observer, total, format_line)
+        run = _Run(options, plan, frames, collector, progress, total, format_line)
         reason: AdcpError | None = None
         try:
             with EndOnSignal() as signals:
@@ -200,9 +187,7 @@ def run_replay(options: ReplayOptions, observer: Observer | None = None) -> Repo
                 run.recorder.discard()
             raise reason
         _complete_report(run, reason)
-        write_report_files(
-            run.report, plan, collector, frames, options.out, observer.notify, recorder=run.recorder
-        )
+        write_report_files(run.report, plan, collector, frames, options.out, progress, recorder=run.recorder)
         if reason is not None:
             raise ReplayError(
                 f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"
@@ -220,7 +205,7 @@ def _check_format(frames: BagSlice, first: BagFrame, rate: float | None) -> str:
     parsed = parse_format(text)
     if parsed.kind == "video" and rate is not None:
         raise DataError(
-            f"{frames.topic} holds packets of a video: --rate leaves frames out, which later ones need; "
+            f"{frames.topic} holds packets of a video: a rate leaves frames out, which later ones need; "
             "replay every frame, or play the recording live"
         )
     try:
@@ -246,7 +231,7 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int, sign
             threads=options.threads,
             allow_rejected=options.allow_rejected,
         )
-        run.observer.notify("starting the nodes")
+        run.progress("starting the nodes", 0, 0)
         node_process = stack.enter_context(NodeProcess(parameters, folder / "nodes.log", plan.namespace))
         signals.on_second = node_process.kill
         if options.mcap:
@@ -263,9 +248,9 @@ def _measure(run: _Run, deadlines_ms: dict[str, float], message_bytes: int, sign
             )
         )
         try:
-            client.start_nodes(run.observer.notify)
+            client.start_nodes(run.progress)
             cpu_load = CpuLoad(node_process.pid)
-            run.observer.notify("replaying")
+            run.progress(REPLAYING, 0, 0)
             pacer = Pacer(options.rate, time.monotonic, client.spin)
             interleave(
                 run.frames,

@@ -12,6 +12,7 @@ import numpy as np
 from ad_compressed_perception.core.results import (
     Classification,
     Detections,
+    HeadResults,
     LabelMask,
     RawOutputs,
     Result,
@@ -51,6 +52,10 @@ def draw_difference(
         variant: of the same kind, both in the image's pixels.
         camera: assumed for drawing paths.
     """
+    if isinstance(baseline, HeadResults) and isinstance(variant, HeadResults):
+        shared = [name for name in baseline if name in variant]
+        most = max(shared, key=lambda name: _amount(baseline[name], variant[name]), default=None)
+        return bgr.copy() if most is None else draw_difference(bgr, baseline[most], variant[most], camera)
     if isinstance(baseline, Detections) and isinstance(variant, Detections):
         return _draw_objects(bgr, baseline, variant)
     if isinstance(baseline, LabelMask) and isinstance(variant, LabelMask):
@@ -65,6 +70,15 @@ def draw_difference(
         for path, color, thickness in ((baseline, LOST_BGR, 9), (variant, NEW_BGR, 3)):
             _draw_center_line(image, path, camera or DrawingCamera(), color, thickness)
     return image
+
+
+def _amount(baseline: Result, variant: Result) -> float:
+    """Return by what the head is chosen of which the difference is drawn: objects, or share of pixels."""
+    if isinstance(baseline, Detections) and isinstance(variant, Detections):
+        return float(sum(map(len, unmatched_objects(baseline, variant, MATCH_IOU))))
+    if isinstance(baseline, LabelMask) and isinstance(variant, LabelMask):
+        return float((baseline.label_ids != variant.label_ids).mean())
+    return 0.0
 
 
 def _draw_center_line(
@@ -82,6 +96,9 @@ def _draw_center_line(
 
 def describe_difference(baseline: Result, variant: Result) -> str:
     """Return the difference of two results of one frame in one line."""
+    if isinstance(baseline, HeadResults) and isinstance(variant, HeadResults):
+        parts = (f"{name}: {describe_difference(baseline[name], variant[name])}" for name in variant)
+        return "; ".join(parts)
     if isinstance(baseline, Detections) and isinstance(variant, Detections):
         missed, extra = unmatched_objects(baseline, variant, MATCH_IOU)
         return f"lost (orange): {_names(baseline, missed)}; new (blue): {_names(variant, extra)}"
@@ -171,6 +188,8 @@ def _names(side: Detections, places: np.ndarray) -> str:
 
 
 def _summary(result: Result) -> str:
+    if isinstance(result, HeadResults):
+        return "; ".join(f"{name}: {_summary(one)}" for name, one in result.items())
     if isinstance(result, Detections):
         return f"{len(result.scores)} objects"
     if isinstance(result, LabelMask):

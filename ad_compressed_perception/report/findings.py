@@ -1,47 +1,19 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a reader must see first in a report: verdicts and alarms, each with a level."""
+"""Findings of a replay or a live comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-from ad_compressed_perception.report.markdown import (
-    agreement_text,
-    compares_nothing,
-    speedup_text,
-    uncounted_frames,
-)
-from ad_compressed_perception.report.schema import Alarm, ComparisonReport, Report, VariantReport
-
-Level = Literal["ok", "note", "warning", "alarm"]
-LEVELS: tuple[Level, ...] = ("alarm", "warning", "note", "ok")
-"""The worst first."""
-
-VERDICT_LEVELS: dict[str | None, Level] = {"accepted": "ok", "rejected": "alarm", "inconclusive": "warning"}
-"""Level of an accept gate's verdict; anything else is a note."""
-
-ALARM_LEVELS: dict[str, Level] = {"OK": "note", "WARN": "warning", "ERROR": "alarm"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of a report's head.
-
-    Attributes:
-        level: how a reader must take it.
-        text: one sentence, plain text without any mark-up.
-    """
-
-    level: Level
-    text: str
-
-
-def sort_findings(findings: list[Finding]) -> list[Finding]:
-    """Return findings with the worst level first, else in their order."""
-    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+from ad_compressed_perception.report.agreement_markdown import agreement_text, compares_nothing
+from ad_compressed_perception.report.frame_counters import uncounted_frames
+from ad_compressed_perception.report.kit.figures import speedup_text
+from ad_compressed_perception.report.kit.findings import ALARM_LEVELS, VERDICT_LEVELS, Finding, sort_findings
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.report.schemas.pairs import Alarm, ComparisonReport
+from ad_compressed_perception.report.schemas.variant import VariantReport
 
 
 def report_findings(report: Report) -> list[Finding]:

@@ -10,7 +10,7 @@ import platform
 import psutil
 
 from ad_compressed_perception.core.host import read_host, tool_versions
-from ad_compressed_perception.report.schema import Host
+from ad_compressed_perception.report.schemas.host import Host
 
 
 def describe_host() -> Host:

@@ -16,6 +16,7 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.results import (
     Classification,
     Detections,
+    HeadResults,
     LabelMask,
     RawOutputs,
     Result,
@@ -79,6 +80,11 @@ class DrawingCamera:
 
 def draw_result(bgr: Image, result: Result, camera: DrawingCamera | None = None) -> Image:
     """Return a copy of a (H, W, 3) BGR image with a result in the same pixels drawn on it."""
+    if isinstance(result, HeadResults):  # masks first: they would tint what lies below them
+        image = bgr.copy()
+        for one in sorted(result.values(), key=lambda each: not isinstance(each, LabelMask)):
+            image = draw_result(image, one, camera)
+        return image
     if isinstance(result, Detections):
         return draw_detections(bgr, result)
     if isinstance(result, LabelMask):

@@ -13,7 +13,14 @@ import cv2
 import numpy as np
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.results import Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.results import (
+    Detections,
+    HeadResult,
+    HeadResults,
+    LabelMask,
+    Result,
+    Trajectory,
+)
 from ad_compressed_perception.report.overlay import _FONT, DrawingCamera, Image, draw_result, label_color
 
 _INK = (40, 40, 40)
@@ -146,7 +153,15 @@ def _scaled(result: Result, scale: float, size: tuple[int, int]) -> Result:
     if isinstance(result, LabelMask):
         ids = np.asarray(cv2.resize(result.label_ids, size, interpolation=cv2.INTER_NEAREST), np.uint8)
         return LabelMask(ids, result.labels)
+    if isinstance(result, HeadResults):
+        return HeadResults({name: _scaled_head(one, scale, size) for name, one in result.items()})
     return result
+
+
+def _scaled_head(result: HeadResult, scale: float, size: tuple[int, int]) -> HeadResult:
+    scaled = _scaled(result, scale, size)
+    assert not isinstance(scaled, HeadResults)
+    return scaled
 
 
 def _write(image: Image, text: str, at: tuple[int, int], size: float, thickness: int) -> None:

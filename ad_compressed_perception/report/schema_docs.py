@@ -1,22 +1,33 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Generates the pages that document the two kinds of report.json from their models.
+"""Generates the JSON schemas of all documents with results, and the pages about them, from their models.
 
-``python -m ad_compressed_perception.report.schema_docs docs`` writes them.
+``make schemas`` writes them into docs/reference/schemas.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from ad_compressed_perception.report.compression_schema import CompressionReport
-from ad_compressed_perception.report.schema import Report
+from ad_compressed_perception.report.kit.document import Document
+from ad_compressed_perception.report.schemas.backends import Backends
+from ad_compressed_perception.report.schemas.benchmark import Benchmark
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.report.schemas.compression import CompressionReport
+from ad_compressed_perception.report.schemas.device_export import DeviceExport, DeviceOutputs
+from ad_compressed_perception.report.schemas.evaluation import Evaluation
+from ad_compressed_perception.report.schemas.importing import ImportFigures, ImportReport
+from ad_compressed_perception.report.schemas.inspection import InspectionReport
+from ad_compressed_perception.report.schemas.parity import Parity
+from ad_compressed_perception.report.schemas.search import SearchReport
+from ad_compressed_perception.report.schemas.target_check import TargetCheck
+from ad_compressed_perception.report.schemas.watch import View
 
 
 @dataclass(frozen=True)
@@ -24,64 +35,75 @@ class Page:
     """How one document is documented.
 
     Attributes:
-        model: its pydantic model.
-        json_schema: name of the file with its JSON schema.
-        markdown: name of the page for people.
-        head: how that page begins.
+        model: of the document.
+        origin: which command writes or prints it, as a sentence.
     """
 
-    model: type[BaseModel]
-    json_schema: str
-    markdown: str
-    head: str
+    model: type[Document]
+    origin: str
+
+    @property
+    def name(self) -> str:
+        """Stem of both files, such as "adcp-report-1"."""
+        return self.model.schema_name().replace("/", "-")
+
+    @property
+    def json_schema(self) -> str:
+        """Name of the file with the JSON schema."""
+        return f"{self.name}.schema.json"
+
+    @property
+    def markdown(self) -> str:
+        """Name of the page for people."""
+        return f"{self.name}.md"
 
 
-JSON_SCHEMA_NAME = "adcp-report-1.schema.json"
-MARKDOWN_NAME = "report_schema.md"
-
-_HEAD = f"""# report.json: schema adcp-report/1
-
-`adcp replay` and the live monitor write the same document.
-[{JSON_SCHEMA_NAME}]({JSON_SCHEMA_NAME}) is the machine-readable form; this page and
-that file are generated from `ad_compressed_perception/report/schema.py` with
-`python -m ad_compressed_perception.report.schema_docs docs`.
-
-Durations are in milliseconds, distances in meters, shares in 0..1. A figure that could
-not be measured is `null`. Percentiles are interpolated linearly between ranks. A speed-up
-is baseline / variant: above 1 the variant is faster. Unknown keys are refused: a later
-version of the format has another schema name.
-"""
-
-
-_COMPRESSION_HEAD = """# report.json of a compression: schema adcp-compression/1
-
-`adcp compress` writes it into `VARIANT.report/`; [verdict.md](verdict.md) says what each figure is and how it
-is measured. [adcp-compression-1.schema.json](adcp-compression-1.schema.json) is the machine-readable form;
-this page and that file are made from `ad_compressed_perception/report/compression_schema.py` with
-`python -m ad_compressed_perception.report.schema_docs docs`.
-
-A figure that could not be measured is `null`. Intervals are of 95 %. A speed-up is baseline / variant: above
-1 the variant is faster. Unknown keys are refused: a later version of the format has another schema name.
-"""
-
-REPLAY = Page(Report, JSON_SCHEMA_NAME, MARKDOWN_NAME, _HEAD)
-COMPRESSION = Page(
-    CompressionReport, "adcp-compression-1.schema.json", "compression_report_schema.md", _COMPRESSION_HEAD
+PAGES = (
+    Page(Report, "`adcp replay` writes it as report.json, and so does the live monitor."),
+    Page(
+        CompressionReport,
+        "`adcp compress` writes it into `VARIANT.report/`, and prints it with `--json`; "
+        "[verdict.md](../../guides/verdict.md) says what each figure is and how it is measured.",
+    ),
+    Page(SearchReport, "`adcp search` writes it as search.json, and prints it with `--json`."),
+    Page(Benchmark, "`adcp benchmark --json` prints it."),
+    Page(Parity, "`adcp parity` writes it as report.json, and prints it with `--json`."),
+    Page(Evaluation, "`adcp evaluate --json` prints it."),
+    Page(InspectionReport, "`adcp inspect --json` prints it."),
+    Page(TargetCheck, "`adcp check --json` prints it."),
+    Page(DeviceExport, "`adcp export` writes it as export.json, and prints it with `--json`."),
+    Page(DeviceOutputs, "`run_on_device.py` writes it on the device as outputs/index.json."),
+    Page(ImportReport, "`adcp import --json` prints it."),
+    Page(ImportFigures, "`adcp import --sample` writes it as import.report/import.json."),
+    Page(Backends, "`adcp backends --json` prints it."),
+    Page(View, "`adcp watch --json` prints it, in one line a summary."),
 )
-PAGES = (REPLAY, COMPRESSION)
+"""Of the documents of this package."""
+
+_CONVENTIONS = """Keys end with their units; shares are within 0..1. A figure that could not be measured is
+`null`. Intervals are of 95 %. A speed-up is baseline / variant: above 1 the variant is faster. Unknown
+keys are refused: a later version of the format has another schema name.
+"""
 
 
-def json_schema_text(page: Page = REPLAY) -> str:
+def json_schema_text(page: Page) -> str:
     """Return the JSON schema of a document as text."""
     schema = page.model.model_json_schema(by_alias=True, mode="serialization")
     return json.dumps(schema, indent=2) + "\n"
 
 
-def markdown_text(page: Page = REPLAY) -> str:
+def markdown_text(page: Page) -> str:
     """Return the page about a document: one table for each object."""
     schema = page.model.model_json_schema(by_alias=True, mode="serialization")
-    definitions: dict[str, Any] = schema["$defs"]
-    parts = [page.head, _section("The document", schema, definitions)]
+    definitions: dict[str, Any] = schema.get("$defs", {})
+    source = page.model.__module__.replace(".", "/") + ".py"
+    parts = [
+        f"# {page.model.schema_name()}\n",
+        f"{page.origin}\n[{page.json_schema}]({page.json_schema}) is the machine-readable form; this page\n"
+        f"and that file are generated from `{source}`\nwith `make schemas`.\n",
+        _CONVENTIONS,
+        _section("The document", schema, definitions),
+    ]
     parts += [_section(name, definitions[name], definitions) for name in _in_order(schema, definitions)]
     return "\n".join(parts)
 
@@ -132,27 +154,39 @@ def _kind(spec: dict[str, Any]) -> str:
         return f'`"{spec["const"]}"`'
     if "enum" in spec:
         return " or ".join(f'`"{value}"`' for value in spec["enum"])
-    for key in ("anyOf", "oneOf"):
+    for key in ("anyOf", "oneOf", "allOf"):
         if key in spec:
             return " or ".join(_kind(option) for option in spec[key])
     if spec.get("type") == "array":
-        return f"list of {_kind(spec['items'])}"
+        return f"list of {_kind(spec.get('items', {}))}"
+    if "properties" in spec:
+        return f"{{{', '.join(f'`{key}`' for key in spec['properties'])}}}"
     if spec.get("type") == "object":
-        values = spec["additionalProperties"]
+        values = spec.get("additionalProperties")
         return f"{{name: {_kind(values) if isinstance(values, dict) else 'any'}}}"
-    return str(spec["type"])
+    return str(spec.get("type", "any"))
+
+
+def index_text(pages: Sequence[Page]) -> str:
+    """Return the list of all documents."""
+    rows = [f"| [{page.model.schema_name()}]({page.markdown}) | {page.origin} |" for page in pages]
+    return "\n".join(["# Documents with results\n", _CONVENTIONS, "| schema | |", "|---|---|", *rows, ""])
 
 
 def main(arguments: list[str]) -> int:
-    """Write all files into the folder named on the command line."""
-    if len(arguments) != 1:
-        print("usage: python -m ad_compressed_perception.report.schema_docs FOLDER", file=sys.stderr)
+    """Write all files into a folder; further arguments are modules of other packages with their PAGES."""
+    if not arguments:
+        print(
+            "usage: python -m ad_compressed_perception.report.schema_docs FOLDER [MODULE]...", file=sys.stderr
+        )
         return 2
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
-    for page in PAGES:
+    pages = (*PAGES, *(page for name in arguments[1:] for page in import_module(name).PAGES))
+    for page in pages:
         (folder / page.json_schema).write_text(json_schema_text(page), encoding="utf-8")
         (folder / page.markdown).write_text(markdown_text(page), encoding="utf-8")
+    (folder / "index.md").write_text(index_text(pages), encoding="utf-8")
     return 0
 
 

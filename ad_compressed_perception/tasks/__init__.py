@@ -8,17 +8,11 @@ from typing import Any
 
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.tasks.base import Task, TaskSettings
-from ad_compressed_perception.tasks.classification import ClassificationTask
-from ad_compressed_perception.tasks.detection import DetectionTask
-from ad_compressed_perception.tasks.planning import PlanningTask
-from ad_compressed_perception.tasks.raw import RawTask
-from ad_compressed_perception.tasks.segmentation import SegmentationTask
+from ad_compressed_perception.tasks.multi_task import HEAD_TASKS, MultiTask
 
 __all__ = ["TASKS", "Task", "TaskSettings", "create_task"]
 
-TASKS: dict[str, type[Task[Any]]] = {
-    task.name: task for task in (DetectionTask, SegmentationTask, PlanningTask, ClassificationTask, RawTask)
-}
+TASKS: dict[str, type[Task[Any]]] = {**HEAD_TASKS, MultiTask.name: MultiTask}
 
 
 def create_task(manifest: Manifest) -> Task[Any]:

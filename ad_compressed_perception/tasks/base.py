@@ -19,7 +19,8 @@ from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.geometry import Geometry
-from ad_compressed_perception.tasks.prepare import Preparer
+from ad_compressed_perception.tasks.inputs import InputPreparer
+from ad_compressed_perception.tasks.output_kinds import OutputKinds
 
 ResultT = TypeVar("ResultT", bound=Result)
 
@@ -47,6 +48,10 @@ class Decoder(ABC):
     @abstractmethod
     def check(self, outputs: tuple[TensorSpec, ...]) -> None:
         """Raise ModelFileError when the model's outputs cannot be decoded this way."""
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return what the outputs that ``check`` found are; those not named are recognized in the graph."""
+        return {}
 
     def read(self, outputs: Mapping[str, NDArray[Any]], name: str | None) -> NDArray[Any]:
         """Return an output, the first where ``name`` is None; raise OutputError if missing or empty."""
@@ -88,15 +93,18 @@ class Task(ABC, Generic[ResultT]):
         """
         self.manifest = manifest
         self.settings: Any = self.parse_settings(manifest.output.settings)
+        self.decoder: Any = self._build_decoder()
+        self._inputs = InputPreparer(manifest)
+
+    def _build_decoder(self) -> Any:
+        manifest = self.manifest
         decoder_class = find(DECODERS, manifest.output.decoder, ManifestError)
         if not issubclass(decoder_class, self.decoder_type):
             raise ManifestError(
                 f"decoder {manifest.output.decoder!r} of model {manifest.name!r} "
                 f"is not for task {self.name!r}"
             )
-        self.decoder: Any = decoder_class(manifest)
-        self._preparer = Preparer(manifest.input)
-        self._input_name = manifest.input.name
+        return decoder_class(manifest)
 
     @classmethod
     def parse_settings(cls, values: Mapping[str, Any]) -> Any:
@@ -107,38 +115,24 @@ class Task(ABC, Generic[ResultT]):
             raise ManifestError(f"{cls.name} settings: {describe_validation_error(error)}") from error
 
     def bind(self, info: SessionInfo) -> None:
-        """Check a loaded model against the manifest and take its input's name.
+        """Check a loaded model against the manifest and take its inputs' names.
 
         Raises:
             ModelFileError: input or output names, shapes or types differ from the manifest.
         """
-        spec = self.manifest.input
-        inputs = {tensor.name: tensor for tensor in info.inputs}
-        name = spec.name or (info.inputs[0].name if len(info.inputs) == 1 else None)
-        if name is None or name not in inputs:
-            raise ModelFileError(
-                f"model {self.manifest.name!r}: the manifest's input is {spec.name!r}, "
-                f"the file has {', '.join(inputs)}"
-            )
-        tensor = inputs[name]
-        same_shape = len(tensor.shape) == 4 and all(
-            size in (None, expected) for size, expected in zip(tensor.shape, spec.shape, strict=True)
-        )
-        if not same_shape or tensor.dtype != spec.dtype:
-            raise ModelFileError(
-                f"model {self.manifest.name!r}: the manifest's input is {spec.dtype}{list(spec.shape)}, "
-                f"the file's {name!r} is {tensor.dtype}{list(tensor.shape)}"
-            )
+        self._inputs.bind(info.inputs)
         self.decoder.check(info.outputs)
-        self._input_name = name
 
     def prepare(self, frame: Frame) -> tuple[dict[str, NDArray[Any]], Geometry]:
         """Return the model's feeds and the mapping between model pixels and source pixels.
 
-        The feed's array is reused by the next call.
+        The feeds' arrays may be reused by the next call.
+
+        Raises:
+            ImageError: the frame has no pixels.
+            ResultError: an input besides the image is missing at this frame.
         """
-        tensor, geometry = self._preparer(frame)
-        return {self._input_name or "": tensor}, geometry
+        return self._inputs(frame)
 
     @abstractmethod
     def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> ResultT:

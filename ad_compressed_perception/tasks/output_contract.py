@@ -7,11 +7,15 @@ Decoders check the values that they read, tasks the result, whichever decoder ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import OutputError
 from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.driving.limits import MAX_CURVATURE_PER_M, MAX_SPEED_MPS
 
 SCORE_TOLERANCE = 0.05
@@ -41,6 +45,20 @@ def check_finite(values: NDArray[np.generic], where: str) -> None:
         f"{where}: {len(wrong)} of {values.size} numbers are not finite ({values[first]} at {list(first)}); "
         "an overflow (float16?) or a broken file: use another variant"
     )
+
+
+def check_shapes(outputs: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpec], model: str) -> None:
+    """Raise OutputError where an output is missing or has another shape than its file says."""
+    for spec in specs:
+        array = outputs.get(spec.name)
+        if array is None:
+            raise OutputError(f"model {model!r}: no output {spec.name!r}")
+        fits = len(array.shape) == len(spec.shape) and all(
+            expected in (None, size) for size, expected in zip(array.shape, spec.shape, strict=True)
+        )
+        if not fits:
+            shape, file_shape = list(array.shape), list(spec.shape)
+            raise OutputError(f"model {model!r}: output {spec.name!r} is {shape}, not {file_shape}")
 
 
 def check_probability(values: NDArray[np.generic], where: str, cause: str) -> None:

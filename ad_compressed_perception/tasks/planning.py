@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ad_compressed_perception.core.errors import OutputError
+from ad_compressed_perception.core.errors import DataError, OutputError
 from ad_compressed_perception.core.results import Trajectory
+from ad_compressed_perception.driving.limits import MAX_SPEED_MPS
 from ad_compressed_perception.tasks.base import Decoder, Task, TaskSettings
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.tasks.output_contract import check_trajectory
@@ -145,7 +146,13 @@ class PlanningTask(Task[Trajectory]):
     _speed_mps: float | None = None
 
     def observe_speed(self, speed_mps: float | None) -> None:
-        """Set the vehicle's speed (m/s) for the speed profile of the next frames; None: unknown."""
+        """Set the vehicle's speed (m/s) for the speed profile of the next frames; None: unknown.
+
+        Raises:
+            DataError: not finite, or beyond the limit of odometry: a path of its length has no end.
+        """
+        if speed_mps is not None and not abs(speed_mps) <= MAX_SPEED_MPS:
+            raise DataError(f"a vehicle's speed_mps is at most {MAX_SPEED_MPS:g} m/s, not {speed_mps:g}")
         self._speed_mps = speed_mps
 
     def decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> Trajectory:

@@ -11,6 +11,8 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
+from ad_compressed_perception.workspace.atomic_file import write_file
+
 
 def store_step(path: Path, model: ModelProto, facts: dict[str, Any]) -> None:
     """Write a finished step: its graph, then its facts; the facts file marks the step as complete."""
@@ -29,7 +31,4 @@ def stored_step(path: Path) -> tuple[ModelProto, dict[str, Any]] | None:
 
 def write_json(path: Path, values: Any) -> None:
     """Write a JSON file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(values), encoding="utf-8")
-    part.replace(path)
+    write_file(path, json.dumps(values))

@@ -145,7 +145,11 @@ def _matched(teacher: GraphModule, student: GraphModule) -> dict[str, str]:
     teacher_layers = {
         step.outputs[0]: str(i) for i, step in enumerate(teacher.steps) if str(i) in teacher.layers
     }
-    student_layers = {step.outputs[0] for i, step in enumerate(student.steps) if str(i) in student.layers}
+    student_layers = {
+        step.outputs[0]
+        for i, step in enumerate(student.steps)
+        if str(i) in student.layers and student.layers[str(i)].weight.requires_grad  # else arithmetic
+    }
     return {name: key for name, key in teacher_layers.items() if name in student_layers}
 
 

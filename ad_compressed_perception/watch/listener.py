@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -16,7 +17,8 @@ from std_msgs.msg import String
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
-from ad_compressed_perception.report.read import parse_report
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.watch.node_alarms import Availability, DriftAlarms, NodeAlarms
 from ad_compressed_perception.watch.view import History, written_before_s
 
 _TOPIC = "/summary"
@@ -31,6 +33,8 @@ class SummaryListener:
         monitors: full name of each monitor that has answered to its history.
         unreadable: topic to why its messages are no summaries.
         came: summaries received, by monitor.
+        drift: drift alarms of all nodes, in whatever namespace.
+        availability: of all guarded nodes, likewise.
     """
 
     def __init__(self, namespace: str = "", *, stale_after_s: float = 5.0) -> None:
@@ -45,6 +49,8 @@ class SummaryListener:
         self.monitors: dict[str, History] = {}
         self.unreadable: dict[str, str] = {}
         self.came: dict[str, int] = {}
+        self.drift = DriftAlarms(stale_after_s)
+        self.availability = Availability(stale_after_s)
         self._context = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("adcp_watch", context=self._context, start_parameter_services=False)
@@ -81,6 +87,9 @@ class SummaryListener:
 
     def _search(self) -> None:
         for topic, types in self._node.get_topic_names_and_types():
+            for alarms, kind in ((self.drift, DiagnosticArray), (self.availability, DiagnosticStatus)):
+                if topic.endswith(alarms.topic) and alarms.type_name in types:
+                    self._listen_to(topic, alarms, kind)
             monitor = topic.removesuffix(_TOPIC)
             if topic in self._subscribed or monitor == topic or _TYPE not in types:
                 continue
@@ -89,10 +98,20 @@ class SummaryListener:
             self._subscribed.add(topic)
             self._node.create_subscription(String, topic, self._receiver(topic, monitor), LATCHED_QOS)
 
+    def _listen_to(self, topic: str, alarms: NodeAlarms, kind: type) -> None:
+        """Subscribe to a node's latched topic, once."""
+        if topic in self._subscribed:
+            return
+        self._subscribed.add(topic)
+        node = topic.removesuffix(alarms.topic)
+        self._node.create_subscription(
+            kind, topic, lambda message: alarms.receive(node, message, time.monotonic()), LATCHED_QOS
+        )
+
     def _receiver(self, topic: str, monitor: str) -> Callable[[Any], None]:
         def receive(message: String) -> None:
             try:
-                report = parse_report(message.data, topic)
+                report = Report.parse(message.data, topic)
             except AdcpError as error:
                 self.unreadable[topic] = str(error)
                 return

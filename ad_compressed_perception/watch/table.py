@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ad_compressed_perception.report.markdown_text import shown
+from ad_compressed_perception.report.kit.text import shown
 from ad_compressed_perception.watch.view import (
     LOW,
     NO_DATA,
@@ -96,6 +96,10 @@ def _pairs(row: Row) -> str:
     return f"{row.pairs}/{row.frames}" if row.frames else str(row.pairs)
 
 
+def _missed(row: Row) -> str:
+    return f"{row.longest_miss_run} in a row" if row.longest_miss_run else "-"
+
+
 def columns(*, ascii_only: bool) -> list[Column]:
     """Return all columns."""
 
@@ -112,6 +116,7 @@ def columns(*, ascii_only: bool) -> list[Column]:
         Column("P50", lambda row: milliseconds(row.end_to_end_ms.p50), 6),
         Column("P95", lambda row: milliseconds(row.end_to_end_ms.p95), 9),
         Column("P99", lambda row: milliseconds(row.end_to_end_ms.p99), 1),
+        Column("MISSED", _missed, 12),
         Column("LATE", lambda row: share(row.late_share), 3),
         Column("DROP", lambda row: share(row.drop_share), 2),
         Column("AGREEMENT", lambda row: row.agreement, is_left=True),

@@ -10,128 +10,33 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ad_compressed_perception.report.schema import (
-    Alarm,
+from ad_compressed_perception.report.kit.document import copied
+from ad_compressed_perception.report.schemas.agreement import (
     ClassificationFigures,
+    DetectionFigures,
+    SegmentationFigures,
+)
+from ad_compressed_perception.report.schemas.comparison import Report, TaskReport
+from ad_compressed_perception.report.schemas.fields import Percentiles
+from ad_compressed_perception.report.schemas.pairs import (
+    Alarm,
     ComparisonReport,
     ComparisonWindow,
-    DetectionFigures,
     LimitsReport,
-    Percentiles,
-    Report,
-    SegmentationFigures,
-    TaskReport,
-    VariantReport,
-    VariantWindow,
 )
+from ad_compressed_perception.report.schemas.variant import VariantReport, VariantWindow
+from ad_compressed_perception.report.schemas.watch import Row, Series, View
 
-SCHEMA = "adcp-watch/1"
 NO_DATA = "NO DATA"
 NO_LIMIT, NO_SCORE, LOW, NO_RESULT = "NO LIMIT", "NO SCORE", "LOW", "NO RESULT"
 LEVELS = ("OK", NO_LIMIT, NO_SCORE, LOW, "WARN", NO_RESULT, "ERROR", NO_DATA)
 _KEPT_S = 300.0
 
 WindowT = TypeVar("WindowT", VariantWindow, ComparisonWindow)
-
-
-@dataclass(frozen=True)
-class Series:
-    """A figure over the last minutes, oldest first; None where there was none.
-
-    Attributes:
-        values: equally long spans of time, the last one ends now.
-        low: value at the bottom of a drawing.
-        high: value at its top.
-    """
-
-    values: list[float | None]
-    low: float = 0.0
-    high: float = 1.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One node.
-
-    Attributes:
-        level: "OK", "WARN" or "ERROR" by the monitor's alarms; "NO LIMIT" where no agreement raises one,
-            "NO SCORE" where there was nothing to compare in the window, "LOW" where it is below its limit
-            and has raised none: too few pairs, or not long enough; "NO RESULT" of a node that has not
-            reported yet, or of whose results none has been compared yet.
-        task: its task.
-        name: short name of the node in the comparison.
-        model: model and variant that it runs; empty before it reported.
-        is_baseline: the others of the task are compared with it.
-        rate_hz: results a second; this and all figures below are of the window.
-        infer_ms: inference.
-        end_to_end_ms: age of its results.
-        late_share: results after the deadline; None without a deadline or result.
-        drop_share: frames without a result.
-        failed: frames that failed.
-        agreement: in words.
-        score: agreement, 0..1.
-        pairs: frames that it is about.
-        frames: frames that it could have been about.
-        speedup: median of baseline / variant inference of the same frame.
-        p95_series: end to end.
-        score_series: agreement.
-    """
-
-    level: str
-    task: str
-    name: str
-    model: str
-    is_baseline: bool
-    rate_hz: float | None
-    infer_ms: Percentiles
-    end_to_end_ms: Percentiles
-    late_share: float | None
-    drop_share: float | None
-    failed: int
-    agreement: str
-    score: float | None
-    pairs: int | None
-    frames: int | None
-    speedup: float | None
-    p95_series: Series
-    score_series: Series
-
-
-@dataclass(frozen=True)
-class View:
-    """All that is shown.
-
-    Attributes:
-        monitor: full name of the monitor.
-        state: the worst level of all, or "NO DATA" where the figures are not of now.
-        age_s: since the summary came.
-        figures: what the figures of the rows are of: "last 10 s" or "whole run".
-        rows: tasks and their nodes.
-        alarms: figures beyond their limits, the worst first.
-        missing: nodes that are silent, in sentences.
-        notes: what makes the figures doubtful.
-    """
-
-    monitor: str
-    state: str
-    age_s: float
-    figures: str
-    rows: list[Row]
-    alarms: list[Alarm]
-    missing: list[str]
-    notes: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the document of ``adcp watch --json``."""
-        document = asdict(self)
-        document["alarms"] = [alarm.model_dump() for alarm in self.alarms]
-        for row, one in zip(document["rows"], self.rows, strict=True):
-            row |= {key: getattr(one, key).model_dump() for key in ("infer_ms", "end_to_end_ms")}
-        return {"schema": SCHEMA, **document}
 
 
 @dataclass(frozen=True)
@@ -186,12 +91,12 @@ class History:
         """Seconds since the last summary was written, as far as is known; NaN before one."""
         return now_s - self._came_s + self._written_before_s
 
-    def view(self, now_s: float, notes: Iterable[str] = ()) -> View:
-        """Return what to show now; ValueError before the first summary."""
+    def view(self, now_s: float, notes: Iterable[str] = (), drift: Iterable[Alarm] = ()) -> View:
+        """Return what to show now, with the nodes' own alarms; ValueError before the first summary."""
         report = self.report
         if report is None:
             raise ValueError("no summary yet")
-        rows, alarms = [], []
+        rows, alarms = [], list(drift)
         for task, each in report.tasks.items():
             limits = {name: limit.min_agreement for name, limit in each.limits.items()}
             alarms += [alarm for alarm in each.alarms if alarm.level != "OK"]
@@ -214,14 +119,14 @@ class History:
             if (window := _shortest(variant.windows)) is not None
         }
         return View(
-            self.monitor,
-            state,
-            age_s,
-            f"last {max(windows):g} s" if windows else "whole run",
-            rows,
-            sorted(alarms, key=lambda alarm: -LEVELS.index(alarm.level)),
-            list(report.missing),
-            doubts,
+            monitor=self.monitor,
+            state=state,
+            age_s=age_s,
+            figures=f"last {max(windows):g} s" if windows else "whole run",
+            rows=rows,
+            alarms=sorted(alarms, key=lambda alarm: -LEVELS.index(alarm.level)),
+            missing=list(report.missing),
+            notes=doubts,
         )
 
     def _series(self, task: str, name: str, limit: float | None, now_s: float) -> tuple[Series, Series]:
@@ -233,7 +138,7 @@ class History:
         top = max((value for value in p95 if value is not None), default=1.0)
         # A limit lies in the middle of the drawing.
         low = 0.0 if limit is None else max(0.0, 2.0 * limit - 1.0)
-        return Series(p95, 0.0, top or 1.0), Series(scores, low, 1.0)
+        return Series(values=p95, high=top or 1.0), Series(values=scores, low=low)
 
     def _spans(
         self, times: Sequence[float], values: Sequence[float | None], now_s: float, worst: Any
@@ -310,18 +215,17 @@ def _row(level: str, task: str, name: str, found: TaskReport, series: tuple[Seri
     now: VariantWindow = window if window is not None else _whole_run(variant)
     against = (_shortest(comparison.windows) or comparison) if comparison is not None else None
     is_baseline = name == found.baseline
-    return Row(
+    return copied(
+        Row,
+        *(now, variant),
         level=level,
         task=task,
         name=name,
         model="/".join(part for part in (variant.model, variant.variant) if part),
         is_baseline=is_baseline,
-        rate_hz=now.rate_hz,
-        infer_ms=now.infer_ms,
-        end_to_end_ms=now.end_to_end_ms,
         late_share=now.deadline_miss_share,
-        drop_share=now.drop_share,
-        failed=now.failed,
+        p99_9=variant.tail.sentence,
+        over_budget=[stage for stage, each in variant.budget.items() if each.is_over],
         agreement=score_text(against)
         if against is not None
         else ("baseline" if is_baseline and found.comparison else ""),

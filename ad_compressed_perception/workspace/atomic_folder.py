@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.workspace.temporary import scratch_folder
 
 
 @contextlib.contextmanager
@@ -26,20 +25,11 @@ def atomic_folder(out: Path) -> Iterator[Path]:
         raise DataError(f"{out} is there already and is not empty: name another folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        hidden = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    made = hidden / out.name
-    try:
-        yield made
-        with contextlib.suppress(FileNotFoundError):
-            out.rmdir()
-        made.rename(out)
-    except OSError as error:  # a full disk, a quota
-        raise _unwritable(out, error) from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _unwritable(out: Path, error: OSError) -> DataError:
-    return DataError(f"cannot write {out}: {error.strerror or error}; name another folder")
+        with scratch_folder(out.parent, ".adcp-folder-") as hidden:
+            made = hidden / out.name
+            yield made
+            with contextlib.suppress(FileNotFoundError):
+                out.rmdir()
+            made.rename(out)
+    except OSError as error:  # a folder that cannot be made, a full disk, a quota
+        raise DataError(f"cannot write {out}: {error.strerror or error}; name another folder") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from ad_compressed_perception.core.errors import ManifestError
 from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, load_manifest
 from ad_compressed_perception.core.signature import load_key, signature_path
+from ad_compressed_perception.workspace.atomic_file import write_file
 
 PUBLIC_SUFFIX = ".pub.pem"
 
@@ -24,11 +25,7 @@ def sign_model(folder: Path, private_key: Path) -> Path:
     manifest = check_files(load_manifest(folder))
     path = manifest.folder / MANIFEST_NAME
     content = path.read_bytes()
-    signature = signature_path(path)
-    temporary = signature.with_name(f".{signature.name}")
-    temporary.write_bytes(key.sign(content))
-    os.replace(temporary, signature)
-    return signature
+    return write_file(signature_path(path), key.sign(content))
 
 
 def verify_model(folder: Path, public_key: Path) -> Manifest:

@@ -16,18 +16,25 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError
-from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Variant, load_manifest
-from ad_compressed_perception.core.model_files import is_inside
+from ad_compressed_perception.core.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Variant,
+    check_variant_name,
+    load_manifest,
+)
+from ad_compressed_perception.core.model_files import further_files, is_inside
 from ad_compressed_perception.core.signature import StaleSignatureWarning, signature_path
+from ad_compressed_perception.drift.manifest_references import join_references
+from ad_compressed_perception.drift.reference import DriftReference
 from ad_compressed_perception.workspace.file_transaction import FileTransaction
 from ad_compressed_perception.workspace.save_manifest import save_manifest
-from ad_compressed_perception.workspace.stale_files import remove_stale_files
+from ad_compressed_perception.workspace.temporary import scratch_folder
 
 WORK_VARIABLE = "ADCP_WORK"
 DEFAULT_WORK = Path("adcp_work")
@@ -82,7 +89,7 @@ def find_variants(manifest: Manifest, work: Path | None, names: list[str]) -> Ma
         if not is_same_model(made, manifest):
             raise ManifestError(
                 f"{folder} holds variants of another {manifest.name!r}: its baseline is a different file; "
-                "name another folder with --work or compress anew"
+                "name another work folder or compress anew"
             )
         if all(name in made.variants for name in names):
             return made
@@ -98,18 +105,21 @@ def open_target(manifest: Manifest, work: Path | None, in_place: bool, name: str
     """Return the manifest that a new variant ``name`` will go into, its ``folder`` being the target.
 
     Raises:
-        ManifestError: the name is the baseline's, or already means another variant of the model's own
-            folder, or the work folder holds another model of this name.
+        ManifestError: no variant may have the name, the name is the baseline's, or already means another
+            variant of the model's own folder, or the work folder holds another model of this name.
     """
+    check_variant_name(name)
+    if name == "accepted":
+        raise ManifestError("'accepted' asks for whichever variant was accepted: choose another name")
     if name == manifest.baseline:
-        raise ManifestError(f"{name!r} is the baseline of {manifest.name!r}: choose another --name")
+        raise ManifestError(f"{name!r} is the baseline of {manifest.name!r}: choose another name")
     folder = manifest.folder if in_place else model_folder(manifest, work)
     if folder == manifest.folder:
         return manifest.model_copy(deep=True)
     if name in manifest.variants:
         raise ManifestError(
             f"model {manifest.name!r} has a variant {name!r} in {manifest.folder}: "
-            "choose another --name, or replace it with --in-place"
+            "choose another name, or replace it in place"
         )
     target = manifest.model_copy(deep=True)
     for variant_name, variant in target.variants.items():
@@ -120,10 +130,11 @@ def open_target(manifest: Manifest, work: Path | None, in_place: bool, name: str
         if not is_same_model(made, manifest):
             raise ManifestError(
                 f"{folder} holds variants of another {manifest.name!r}: its baseline is a different file; "
-                "name another folder with --work or remove it"
+                "name another work folder or remove it"
             )
         for variant_name, variant in made.variants.items():
             target.variants.setdefault(variant_name, variant)
+        target.drift_reference = {**(target.drift_reference or {}), **(made.drift_reference or {})} or None
     return target
 
 
@@ -136,46 +147,35 @@ def staging(folder: Path) -> Iterator[Path]:
     Raises:
         ManifestError: the folder cannot be made or written to, or the disk is full meanwhile.
     """
-    made = _make_folders(folder)
-    try:
-        remove_stale_files(folder, _STAGING)
-        path = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=folder))
-    except OSError as error:
-        _remove_empty(made)
-        raise _unwritable(folder, error) from error
-    try:
-        yield path
-    except OSError as error:  # a full disk, a quota, a folder that went away
-        raise _unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        _remove_empty(made)
-
-
-def _make_folders(folder: Path) -> list[Path]:
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _remove_empty(missing)
-        raise _unwritable(folder, error) from error
-    return missing
+        with scratch_folder(folder, _STAGING) as path:
+            yield path
+    except OSError as error:  # a folder that cannot be made or went away, a full disk, a quota
+        raise ManifestError(
+            f"cannot write to {folder}: {error.strerror or error}; name another work folder"
+        ) from error
+    finally:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                made.rmdir()
 
 
-def _unwritable(folder: Path, error: OSError) -> ManifestError:
-    return ManifestError(
-        f"cannot write to {folder}: {error.strerror or error}; name another folder with --work"
-    )
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+def stored_name(name: str, built: Path) -> str:
+    """Return where a built file goes, in a model's folder: one of several files has a folder with them."""
+    if further_files(built):
+        return f"{name}{FILES_SUFFIX}/{built.name}"
+    return f"{name}{built.suffix}"
 
 
 def store_variant(
-    target: Manifest, name: str, variant: Variant, built: Path, report: Path | None = None
+    target: Manifest,
+    name: str,
+    variant: Variant,
+    built: Path,
+    report: Path | None = None,
+    references: Mapping[str, DriftReference] | None = None,
 ) -> bool:
     """Move a built file and its report into the target's folder and enter the variant in its manifest.
 
@@ -188,8 +188,10 @@ def store_variant(
         target: its ``folder`` is where things go.
         name: the variant's.
         variant: its entry.
-        built: its file, inside a ``staging`` of that folder.
+        built: its file, inside a ``staging`` of that folder; its folder is moved where the entry has one.
         report: folder of its report, likewise; None for none.
+        references: drift references of variants; one that is there of the same file and of a longer
+            recording stays.
 
     Returns:
         Whether an entry of that name was replaced.
@@ -197,7 +199,9 @@ def store_variant(
     Raises:
         OSError: the disk is full, or something cannot be moved.
     """
-    folder, aside = target.folder, built.parent
+    folder, first = target.folder, Path(variant.file).parts[0]
+    source = built if first == variant.file else built.parent
+    aside = source.parent
     taken = _take_in(target, name, aside)
     previous = target.variants.pop(name, None)
     if previous is not None:
@@ -206,6 +210,7 @@ def store_variant(
                 entry.derived_from = target.baseline
     without = _write_aside(target, aside / "without") if previous is not None else None
     target.variants[name] = variant
+    target.drift_reference = join_references(target, references or {}, keep_longer=True)
     entered = _write_aside(target, aside / "entered")
     # Temporary files are private; a model gets the usual permissions.
     built.chmod(0o644 & ~_umask())
@@ -215,13 +220,12 @@ def store_variant(
     with moves.all_or_none():
         if without is not None:
             moves.replace(without, folder / MANIFEST_NAME)
-        if previous is not None and previous.file == Path(previous.file).name != variant.file:
-            # Packed before and not now, or vice versa: its file has another suffix.
-            moves.remove(folder / previous.file)
+        if outdated := _outdated(name, previous, first):
+            moves.remove(folder / outdated)
         for files in taken:
             moves.remove(folder / files.name)
             moves.replace(files, folder / files.name)
-        moves.replace(built, folder / variant.file)
+        moves.replace(source, folder / first)
         moves.remove(folder / f"{name}{REPORT_SUFFIX}")
         if report is not None:
             moves.replace(report, folder / f"{name}{REPORT_SUFFIX}")
@@ -229,6 +233,16 @@ def store_variant(
     if signature_path(folder / MANIFEST_NAME).is_file():
         warnings.warn(StaleSignatureWarning(folder / MANIFEST_NAME), stacklevel=2)
     return previous is not None
+
+
+def _outdated(name: str, previous: Variant | None, first: str) -> str:
+    """Return the file or folder of an earlier entry that the new one's does not replace; empty: none.
+
+    Packed before and not now, or one file before and several now, its name is another.
+    """
+    own = Path(previous.file).parts[0] if previous is not None else first
+    is_here = previous is not None and own in (previous.file, f"{name}{FILES_SUFFIX}")
+    return own if is_here and own != first else ""
 
 
 def _take_in(target: Manifest, new: str, aside: Path) -> list[Path]:
@@ -239,9 +253,12 @@ def _take_in(target: Manifest, new: str, aside: Path) -> list[Path]:
     """
     taken = []
     known = (target.folder / MANIFEST_NAME).is_file()
-    present = load_manifest(target.folder).variants if known else {}
+    manifest = load_manifest(target.folder) if known else None
+    present = manifest.variants if manifest else {}
     for name, entry in present.items():
         target.variants.setdefault(name, entry)
+    if manifest and manifest.drift_reference:
+        target.drift_reference = {**(target.drift_reference or {}), **manifest.drift_reference}
     for name, entry in target.variants.items():
         if name == new:
             continue

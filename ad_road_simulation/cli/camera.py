@@ -5,32 +5,22 @@
 from __future__ import annotations
 
 import re
-from enum import Enum
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import click
 import typer
 
+from ad_compressed_perception.cli.options import names_in
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ad_road_simulation.world.camera import Camera
-    from ad_road_simulation.world.layout import RouteOptions
     from ad_road_simulation.world.road_frame import RoadFrame
 
 _LEAST_PX, _MOST_PX = 32, 4096
-
-
-class _Weather(str, Enum):
-    day = "day"
-    dusk = "dusk"
-    rain = "rain"
-    glare = "glare"
-
-
-class _Format(str, Enum):
-    jpg = "jpg"
-    png = "png"
 
 
 def camera(
@@ -44,7 +34,12 @@ def camera(
         ),
     ] = False,
     weather: Annotated[
-        _Weather | None, typer.Option(help="Weather of all routes; drawn from the seed by default.")
+        str | None,
+        typer.Option(
+            metavar="NAME[,NAME]",
+            help="Weather: day, dusk, rain or glare, of all routes or of equal parts of a drive; drawn from "
+            "the seed by default.",
+        ),
     ] = None,
     traffic: Annotated[
         float, typer.Option(min=0.0, max=2.0, help="Factor on vehicles and pedestrians.")
@@ -54,11 +49,15 @@ def camera(
         float, typer.Option(min=0.5, max=100.0, help="Rate of a drive, images per second.")
     ] = 10.0,
     image_format: Annotated[
-        _Format, typer.Option("--format", help="File format of the images.")
-    ] = _Format.jpg,
+        Literal["jpg", "png"],
+        typer.Option("--format", click_type=click.Choice(("jpg", "png")), help="File format of the images."),
+    ] = "jpg",
     bag: Annotated[
         bool, typer.Option("--bag", help="Write a rosbag2 with the topics of the node road_camera instead.")
     ] = False,
+    bag_out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write such a rosbag2 to this folder, too.")
+    ] = None,
 ) -> None:
     """Record the built-in road camera with the ground truth of every image.
 
@@ -66,25 +65,30 @@ def camera(
     labels.json, instances.json (COCO), steering.csv and trajectories.jsonl. The car is driven by a
     reference driver.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from ad_compressed_perception.cli.progress_bar import ProgressBar
     from ad_compressed_perception.workspace.atomic_folder import atomic_folder
-    from ad_road_simulation.world.layout import RouteOptions
+    from ad_road_simulation.recording.road_bag import RoadBag
+    from ad_road_simulation.recording.road_folder import RoadFolder
 
     road_camera = _camera(size)
-    options = RouteOptions(traffic=traffic, weather=weather.value if weather else None)
-    images = _frames(seed, frames, options, road_camera, None if independent else rate)
-    with (
-        atomic_folder(out) as folder,
-        Progress(console=Console(stderr=True), transient=True) as bar,
-    ):
-        task = bar.add_task("recording", total=frames)
-        tracked = _with_progress(images, lambda: bar.advance(task))
-        if bag:
-            _write_bag(folder, tracked, road_camera)
-        else:
-            _write_folder(folder, tracked, image_format)
+    weathers = names_in(weather, "--weather") or (None,)
+    if independent and len(weathers) > 1:
+        raise typer.BadParameter("--independent takes one --weather")
+    images = _frames(seed, frames, (traffic, weathers), road_camera, None if independent else rate)
+    with ExitStack() as stack:
+        recorders: list[RoadBag | RoadFolder] = []
+        for folder in filter(None, (out if bag else None, bag_out)):
+            made = stack.enter_context(atomic_folder(folder))
+            recorders.append(stack.enter_context(RoadBag(made, road_camera.matrix)))
+        if not bag:
+            recorders.append(RoadFolder(stack.enter_context(atomic_folder(out)), image_format))
+        bar = stack.enter_context(ProgressBar())
+        for done, frame in enumerate(images, 1):
+            for recorder in recorders:
+                recorder.add(frame)
+            bar("recording", done, frames)
+        if isinstance(recorders[-1], RoadFolder):
+            recorders[-1].close()
     print(f"{frames} frames: {out}")
 
 
@@ -101,35 +105,24 @@ def _camera(size: str) -> Camera:
 
 
 def _frames(
-    seed: int, count: int, options: RouteOptions, road_camera: Camera, rate_hz: float | None
+    seed: int,
+    count: int,
+    chosen: tuple[float, tuple[str | None, ...]],
+    road_camera: Camera,
+    rate_hz: float | None,
 ) -> Iterator[RoadFrame]:
-    from ad_road_simulation.recording.drive import driven_frames, independent_frames
+    from ad_road_simulation.recording.drive import driven_frames, independent_frames, joined_drives
     from ad_road_simulation.renderer.renderer import Renderer
+    from ad_road_simulation.world.layout import RouteError, RouteOptions
 
+    traffic, weathers = chosen
     renderer = Renderer(road_camera)
+    try:
+        routes = [RouteOptions(traffic=traffic, weather=weather) for weather in weathers]
+    except RouteError as error:
+        raise typer.BadParameter(f"--weather: {error}") from error
     if rate_hz is None:
-        return independent_frames(seed, count, options, renderer)
-    return driven_frames(seed, count, options, renderer, rate_hz)
-
-
-def _with_progress(frames: Iterator[RoadFrame], advance: Callable[[], None]) -> Iterator[RoadFrame]:
-    for frame in frames:
-        yield frame
-        advance()
-
-
-def _write_bag(folder: Path, frames: Iterator[RoadFrame], road_camera: Camera) -> None:
-    from ad_road_simulation.recording.road_bag import RoadBag
-
-    with RoadBag(folder, road_camera.matrix) as bag:
-        for frame in frames:
-            bag.add(frame)
-
-
-def _write_folder(folder: Path, frames: Iterator[RoadFrame], image_format: _Format) -> None:
-    from ad_road_simulation.recording.road_folder import RoadFolder
-
-    recorder = RoadFolder(folder, image_format.value)
-    for frame in frames:
-        recorder.add(frame)
-    recorder.close()
+        return independent_frames(seed, count, routes[0], renderer)
+    if len(routes) == 1:
+        return driven_frames(seed, count, routes[0], renderer, rate_hz)
+    return joined_drives(seed, count, routes, renderer, rate_hz)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ad_compressed_perception.cli.options import ModelFolder, WorkToRead, names_in
+
 if TYPE_CHECKING:
     from ad_compressed_perception.core.manifest import Manifest
     from ad_road_simulation.closed_loop.report import DriveReport
@@ -29,7 +31,7 @@ _SHOWN = (
 
 
 def drive(
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder with model.yaml.")],
+    model_dir: ModelFolder,
     variants: Annotated[
         str,
         typer.Option(
@@ -59,6 +61,14 @@ def drive(
             help="Latency of a plan: measured on this host, none, or fixed.",
         ),
     ] = "measured",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND:PROBABILITY",
+            help="Also drive every variant but the baseline with this fault injected, the baseline as its "
+            "standby; may be repeated.",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Routes driven in parallel; the number of cores by default."),
@@ -66,12 +76,7 @@ def drive(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the report; out/drive-MODEL by default.")
     ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder of compressed variants; $ADCP_WORK or ./adcp_work by default."
-        ),
-    ] = None,
+    work: WorkToRead = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json on standard output.")] = False,
 ) -> None:
     """Drive planner variants in closed loop on the same simulated routes and compare them.
@@ -80,14 +85,12 @@ def drive(
     latency of the variant. Differences are paired by route, with 95% intervals. Ctrl-C keeps the
     finished routes; the same command resumes with the others.
     """
-    from rich.console import Console
-
-    from ad_compressed_perception.replay.progress import ProgressBar
+    from ad_compressed_perception.cli.progress_bar import ProgressBar
     from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
 
     manifest, names = _model(model_dir, variants, work)
     options = DriveOptions(
-        variants=tuple(names),
+        variants=(*names, *_with_faults(manifest, names, fault or [])),
         out=out or DEFAULT_OUT / f"drive-{manifest.name}",
         routes=routes,
         length_m=length,
@@ -97,10 +100,10 @@ def drive(
         latency=latency,
         jobs=jobs or _cores(),
     )
-    with ProgressBar(Console(stderr=True)) as bar:
+    with ProgressBar(logs_steps=True) as bar:
         report = run_drive(manifest, options, bar)
     if as_json:
-        print(report.to_json())
+        print(report.document.to_json())
     else:
         _show(report)
 
@@ -108,11 +111,9 @@ def drive(
 def _model(model_dir: Path, variants: str, work: Path | None) -> tuple[Manifest, list[str]]:
     from ad_compressed_perception.cli.models import open_model
     from ad_road_simulation.closed_loop.latency import EXPERT
-    from ad_road_simulation.closed_loop.planners import check_variants
+    from ad_road_simulation.closed_loop.planner_cache import check_variants
 
-    requested = [name.strip() for name in variants.split(",") if name.strip()]
-    if not requested:
-        raise typer.BadParameter("--variants is empty")
+    requested = names_in(variants, "--variants") or ()
     own = open_model(model_dir, work, None)
     check_variants(own, [])
     is_alias = "baseline" not in own.variants
@@ -121,31 +122,39 @@ def _model(model_dir: Path, variants: str, work: Path | None) -> tuple[Manifest,
     return manifest, names
 
 
+def _with_faults(manifest: Manifest, names: list[str], faults: list[str]) -> list[str]:
+    from ad_compressed_perception.core.errors import ManifestError
+    from ad_road_simulation.closed_loop.faulted import FaultedVariant
+    from ad_road_simulation.closed_loop.latency import EXPERT
+    from ad_road_simulation.faults.kinds import parse_fault
+
+    requests = [parse_fault(text) for text in faults]
+    injected = [name for name in names if name not in (EXPERT, manifest.baseline)]
+    if requests and not injected:
+        raise ManifestError("--fault needs a variant besides the baseline, which is the standby")
+    return [FaultedVariant(name, request).label for name in injected for request in requests]
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _show(report: DriveReport) -> None:
-    from rich.table import Table
-
-    from ad_compressed_perception.cli.output import table_console
-    from ad_road_simulation.closed_loop.drive_markdown import mean_text
+    from ad_compressed_perception.cli.output import new_table, table_console
+    from ad_compressed_perception.report.kit.figures import significant
     from ad_road_simulation.closed_loop.paired import describe
     from ad_road_simulation.closed_loop.route_metrics import METRICS
 
     console = table_console()
-    settings = report.document["settings"]
-    table = Table(title=f"routes: {settings['routes']} of {settings['length_m']:g} m", title_justify="left")
-    table.add_column("mean per route [95%]")
-    for name in report.summary:
-        table.add_column(name, justify="right")
-    for comparison in report.comparisons:
-        table.add_column(f"{comparison.variant} - {comparison.reference}", justify="right")
+    settings = report.document.settings
+    columns = [f">{name}" for name in report.summary]
+    columns += [f">{one.variant} - {one.reference}" for one in report.comparisons]
+    title = f"routes: {settings.routes} of {settings.length_m:g} m"
+    table = new_table(title, "mean per route (95 %)", *columns)
     for key in _SHOWN:
-        figure = METRICS[key]
         table.add_row(
-            f"{figure.title}{', ' + figure.unit if figure.unit else ''}",
-            *(mean_text(one[key]) for one in report.summary.values()),
+            METRICS[key].label,
+            *(significant(one[key]) for one in report.summary.values()),
             *(describe(one.differences[key], "") for one in report.comparisons),
         )
     console.print(table, markup=False, highlight=False)

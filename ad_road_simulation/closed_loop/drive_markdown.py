@@ -4,100 +4,103 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from ad_compressed_perception.report.findings import VERDICT_LEVELS, Finding, Level, sort_findings
-from ad_compressed_perception.report.markdown_text import image, plain, table
-from ad_compressed_perception.report.rendered import Rendered
+from ad_compressed_perception.report.kit.figures import significant
+from ad_compressed_perception.report.kit.findings import VERDICT_LEVELS, Finding, Level, sort_findings
+from ad_compressed_perception.report.kit.rendered import Rendered
+from ad_compressed_perception.report.kit.table import table
+from ad_compressed_perception.report.kit.text import image, plain
+from ad_road_simulation.closed_loop.drive_schema import Comparison, Drive, DriveFiles
 from ad_road_simulation.closed_loop.latency import EXPERT
-from ad_road_simulation.closed_loop.paired import Comparison, MeanInterval, describe
+from ad_road_simulation.closed_loop.paired import describe
 from ad_road_simulation.closed_loop.route_metrics import METRICS
 
-SCHEMA = "adcp-drive/1"
 _LEVELS: dict[str, Level] = {"not worse": "ok", "worse": "alarm", "undecided": "warning"}
 
-Document = Mapping[str, Any]
 
-
-def render_drive(document: Document) -> Rendered:
-    """Return a drive's Markdown and findings; raise KeyError, TypeError or ValueError where it is none."""
-    comparisons = [
-        Comparison(
-            str(one["variant"]),
-            str(one["reference"]),
-            int(one["routes"]),
-            {key: _interval(value) for key, value in one["differences"].items()},
-            one["verdict"],
-            tuple(map(str, one["reasons"])),
-        )
-        for one in document["comparison"]
-    ]
+def render_drive(drive: Drive) -> Rendered:
+    """Return a drive's Markdown and findings."""
     sections = (
-        _head(document, comparisons),
-        _metrics(document),
-        *(_differences(comparison) for comparison in comparisons),
-        _images(document["files"]),
+        _head(drive),
+        _metrics(drive),
+        *(_differences(comparison) for comparison in drive.comparison),
+        _images(drive.files),
     )
     markdown = "\n\n".join(block for section in sections for block in section) + "\n"
-    return Rendered(markdown, sort_findings(list(_findings(document, comparisons))))
+    return Rendered(markdown, sort_findings(list(_findings(drive))))
 
 
-def _findings(document: Document, comparisons: list[Comparison]) -> Iterator[Finding]:
-    for comparison in comparisons:
+def _findings(drive: Drive) -> Iterator[Finding]:
+    for comparison in drive.comparison:
         yield Finding(_LEVELS.get(comparison.verdict, "warning"), f"{comparison.line}.")
-    if not comparisons:
+    if not drive.comparison:
         yield Finding("note", "One planner drove: nothing was compared.")
-    for name, one in document["variants"].items():
-        if not one["routes"]:
+    for name, one in drive.variants.items():
+        if not one.routes:
             yield Finding("alarm", f"{name}: no route was driven.")
-        level = VERDICT_LEVELS.get(one["gate"])
+        level = VERDICT_LEVELS.get(one.gate)
         if level in ("alarm", "warning"):
-            yield Finding(level, f"{name}: {one['gate']} by its accept gate.")
-        if one["images"]["failed"]:
-            yield Finding("warning", f"{name}: no plan for {one['images']['failed']} images.")
+            yield Finding(level, f"{name}: {one.gate} by its accept gate.")
+        if "faults" in one.images:
+            level = "note" if one.images["faults"] else "alarm"
+            yield Finding(level, f"{name}: {_faults(one.images)}.")
+        if one.images["failed"]:
+            yield Finding("warning", f"{name}: no plan for {one.images['failed']} images.")
 
 
-def _head(document: Document, comparisons: list[Comparison]) -> Iterator[str]:
-    settings = document["settings"]
-    weather = settings["weather"] or "drawn by seed"
-    yield f"# {plain(document['model'])}: driven in closed loop"
-    yield (
-        f"Routes: {int(settings['routes'])} of {settings['length_m']:g} m, seed {int(settings['seed'])}, "
-        f"traffic {settings['traffic']:g}, weather {plain(str(weather))}, "
-        f"latency {plain(str(settings['latency']))}."
+def _faults(images: Mapping[str, int]) -> str:
+    if not images["faults"]:
+        return "no fault was injected: the drive says nothing about faults"
+    return (
+        f"{images['faults']} faults were injected; the standby made {images['standby']} of "
+        f"{images['planned']} plans, {images['hold']} were held, and {images['failed']} images have none"
     )
-    if comparisons:
-        yield "\n".join(f"* {plain(comparison.line)}" for comparison in comparisons)
 
 
-def _metrics(document: Document) -> Iterator[str]:
-    variants = document["variants"]
+def _head(drive: Drive) -> Iterator[str]:
+    settings = drive.settings
+    yield f"# {plain(drive.model)}: driven in closed loop"
+    yield (
+        f"Routes: {settings.routes} of {settings.length_m:g} m, seed {settings.seed}, "
+        f"traffic {settings.traffic:g}, weather {plain(settings.weather or 'drawn by seed')}, "
+        f"latency {plain(settings.latency)}."
+    )
+    if drive.comparison:
+        yield "\n".join(f"* {plain(comparison.line)}" for comparison in drive.comparison)
+
+
+def _metrics(drive: Drive) -> Iterator[str]:
+    variants = drive.variants.values()
     rows = [
-        (
-            f"{figure.title}, {figure.unit}" if figure.unit else figure.title,
-            *(mean_text(_interval(one["figures"][key])) for one in variants.values()),
-        )
+        (figure.label, *(significant(one.figures[key]) for one in variants))
         for key, figure in METRICS.items()
     ]
-    for title, cell in (
-        ("latency p50, p99, ms", lambda one: "{p50:.1f}, {p99:.1f}".format(**one["latency_ms"])),
+    counters = ("planned", "dropped", "failed"), ("faults", "standby", "hold")
+    rows += [
         (
-            "images planned, dropped, failed",
-            lambda one: "{planned}, {dropped}, {failed}".format(**one["images"]),
+            "latency p50, p99, ms",
+            *(f"{one.latency_ms.p50:.1f}, {one.latency_ms.p99:.1f}" for one in variants),
         ),
-        ("accept gate", lambda one: plain(one["gate"] or "-")),
+        ("images planned, dropped, failed", *(_counts(one.images, counters[0]) for one in variants)),
+        (
+            "faults injected, plans of the standby, held",
+            *(_counts(one.images, counters[1]) for one in variants),
+        ),
+        ("accept gate", *(plain(one.gate or "-") for one in variants)),
         (
             "endings",
-            lambda one: ", ".join(f"{count} {plain(name)}" for name, count in one["endings"].items()),
+            *(", ".join(f"{count} {plain(name)}" for name, count in one.endings.items()) for one in variants),
         ),
-    ):
-        rows.append((title, *(cell(one) for one in variants.values())))
+    ]
     yield "## Metrics per route, mean with 95 % interval"
-    yield table(("", *map(plain, variants)), rows)
-    if EXPERT in variants:
+    yield table(("", *map(plain, drive.variants)), rows)
+    if EXPERT in drive.variants:
         yield "`expert` uses the ground truth: its errors are those of route and path tracker alone."
+
+
+def _counts(images: Mapping[str, int], names: tuple[str, ...]) -> str:
+    return ", ".join(str(images[name]) for name in names) if names[0] in images else "-"
 
 
 def _differences(comparison: Comparison) -> Iterator[str]:
@@ -114,25 +117,11 @@ def _differences(comparison: Comparison) -> Iterator[str]:
     )
 
 
-def _images(files: Document) -> Iterator[str]:
+def _images(files: DriveFiles) -> Iterator[str]:
     yield "## Plots"
-    yield image("offset from the lane center", files["offsets"])
-    if "differences" in files:
-        yield image("differences", files["differences"])
-    if files["images"]:
+    yield image("offset from the lane center", files.offsets)
+    if files.differences is not None:
+        yield image("differences", files.differences)
+    if files.images:
         yield "## Camera images with the planned path"
-        yield "\n".join(image("planned paths", name) for name in files["images"])
-
-
-def _interval(values: Document) -> MeanInterval:
-    """Return an interval of the document, in which NaN is null."""
-    return MeanInterval(
-        *(math.nan if values[key] is None else values[key] for key in ("mean", "low", "high"))
-    )
-
-
-def mean_text(interval: MeanInterval) -> str:
-    """Return a mean with its interval; a dash where there is none."""
-    if not math.isfinite(interval.mean):
-        return "-"
-    return f"{interval.mean:.3g} ({interval.low:.3g} to {interval.high:.3g})"
+        yield "\n".join(image("planned paths", name) for name in files.images)

@@ -75,4 +75,4 @@ def join_images(out: Path, variants: Sequence[str]) -> list[Path]:
 
 
 def _path(folder: Path, variant: str, fraction: float) -> Path:
-    return folder / f"{variant}_{round(100 * fraction)}.png"
+    return folder / f"{variant.replace(':', '_')}_{round(100 * fraction)}.png"

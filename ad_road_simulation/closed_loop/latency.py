@@ -9,9 +9,10 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from ad_compressed_perception.analysis.benchmark import interleaved_order
+from ad_compressed_perception.analysis.paired_rounds import interleaved_order
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.core.progress import Advance
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 
@@ -44,10 +45,10 @@ def parse_latency(text: str, variants: Sequence[str]) -> dict[str, Latency] | No
     times: dict[str, Latency] = {name.strip(): (_milliseconds(value, text),) for name, _, value in pairs}
     unknown = [name for name in times if name not in variants]
     if unknown:
-        raise DataError(f"--latency names {unknown[0]!r}, which is not driven; driven: {', '.join(variants)}")
+        raise DataError(f"latency names {unknown[0]!r}, which is not driven; driven: {', '.join(variants)}")
     missing = [name for name in variants if name not in times and name != EXPERT]
     if missing:
-        raise DataError(f"--latency {text} leaves out {missing[0]!r}: add {missing[0]}=MS")
+        raise DataError(f"latency {text} leaves out {missing[0]!r}: add {missing[0]}=MS")
     return {name: times.get(name, ()) for name in variants}
 
 
@@ -58,7 +59,7 @@ def _milliseconds(value: str, text: str) -> float:
         number = float("nan")
     if not 0.0 <= number <= MAX_MS:
         raise DataError(
-            f"cannot read --latency {text!r}: write measured, none, milliseconds (0 to {MAX_MS:.0f}) "
+            f"cannot read latency {text!r}: write measured, none, milliseconds (0 to {MAX_MS:.0f}) "
             "or VARIANT=MS,..."
         )
     return number
@@ -79,7 +80,7 @@ def measure_latency(
     frames: Sequence[Frame],
     *,
     rounds: int = 100,
-    progress: Callable[[int, int], None] | None = None,
+    advance: Advance | None = None,
 ) -> dict[str, Latency]:
     """Time every variant end to end (prepare, infer, post), interleaved and one at a time.
 
@@ -88,7 +89,7 @@ def measure_latency(
         variants: names; the reference driver has no latency.
         frames: camera images, used in rotation.
         rounds: number of timed runs per variant.
-        progress: called with the rounds done and the total.
+        advance: called with the rounds done and the total.
 
     Returns:
         Variant to ``rounds`` values in milliseconds.
@@ -108,6 +109,6 @@ def measure_latency(
                 _, stages_ms = pipelines[index].run(frames[round_index % len(frames)])
                 if round_index >= 0:
                     times[models[index]].append(sum(stages_ms.values()))
-            if progress is not None and round_index >= 0:
-                progress(round_index + 1, rounds)
+            if advance is not None and round_index >= 0:
+                advance(round_index + 1, rounds)
     return {name: tuple(round(ms, 4) for ms in times.get(name, ())) for name in variants}

@@ -59,15 +59,21 @@ class PlannerQueue:
     there, which is dropped. The plan of an image that is started at t is ready at t + latency.
     """
 
-    def __init__(self, plan: Callable[[CameraSample], Trajectory], latency_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        plan: Callable[[CameraSample], Trajectory],
+        latency_s: Callable[[], float],
+        further_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         """Start idle; the first image is due immediately.
 
         Args:
             plan: computes a plan; raises ResultError where the model's output is invalid.
             latency_s: returns the latency of the next plan in seconds.
+            further_s: returns what the last plan took besides, in seconds.
         """
         self._plan = plan
-        self._latency_s = latency_s
+        self._latency_s, self._further_s = latency_s, further_s
         self._next_sample_s = 0.0
         self._waiting: CameraSample | None = None
         self._is_busy = False
@@ -115,3 +121,4 @@ class PlannerQueue:
         except ResultError:
             self._result = None
             self.counters.failed += 1
+        self._free_at_s += self._further_s()

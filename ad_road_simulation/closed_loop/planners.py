@@ -4,27 +4,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.core.errors import ManifestError
-from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
+from ad_compressed_perception.tasks.pipeline import Pipeline
 from ad_compressed_perception.tasks.planning import PlanningTask
-from ad_road_simulation.closed_loop.latency import EXPERT
 from ad_road_simulation.closed_loop.planner_queue import CameraSample
 from ad_road_simulation.renderer.renderer import Renderer
-from ad_road_simulation.world.camera import Camera
 from ad_road_simulation.world.scene import Scene
 from ad_road_simulation.world.simulation import Simulation
 
 
 class Planner(Protocol):
-    """Computes plans from an observation at the time of an image."""
+    """Computes plans from an observation at the time of an image.
+
+    Attributes:
+        counts: what the planner itself counts of its plans.
+        further_latency_s: time that the last plan took besides the latency of its variant.
+    """
+
+    counts: Counter[str]
+    further_latency_s: float
 
     def observe(self, simulation: Simulation) -> object:
         """Return the current input of the planner; data that the simulation does not modify later."""
@@ -41,6 +46,8 @@ class ExpertPlanner:
 
     def __init__(self, renderer: Renderer) -> None:
         """Bind the renderer, which is used for the images of the report only."""
+        self.counts: Counter[str] = Counter()
+        self.further_latency_s = 0.0
         self._renderer = renderer
 
     def observe(self, simulation: Simulation) -> tuple[Scene, Trajectory]:
@@ -62,6 +69,8 @@ class ModelPlanner:
 
     def __init__(self, pipeline: Pipeline, renderer: Renderer) -> None:
         """Bind the loaded variant, which the caller closes, and the renderer."""
+        self.counts: Counter[str] = Counter()
+        self.further_latency_s = 0.0
         self._pipeline = pipeline
         self._task = pipeline.task
         self._renderer = renderer
@@ -85,44 +94,3 @@ class ModelPlanner:
         if self._last is None or self._last[0] is not sample:
             self._last = (sample, self._renderer.render(sample.observation).image_bgr)
         return self._last[1]
-
-
-class PlannerCache:
-    """Opens planners on first use and keeps them open for many routes in one process."""
-
-    def __init__(self, manifest: Manifest) -> None:
-        """Bind the model; variants are loaded on first use."""
-        self._manifest = manifest
-        self._renderer = Renderer(Camera())
-        self._pipelines: dict[str, Pipeline] = {}
-
-    def planner(self, variant: str) -> Planner:
-        """Return the planner of a variant, or of the reference driver.
-
-        Raises:
-            AdcpError: a variant that is missing or cannot be loaded, or a model of another task.
-        """
-        if variant == EXPERT:
-            return ExpertPlanner(self._renderer)
-        if variant not in self._pipelines:
-            pipeline = open_pipeline(self._manifest, variant, task="planning", allow_rejected=True)
-            self._pipelines[variant] = pipeline
-        return ModelPlanner(self._pipelines[variant], self._renderer)
-
-    def close(self) -> None:
-        """Release the models."""
-        while self._pipelines:
-            self._pipelines.popitem()[1].close()
-
-
-def check_variants(manifest: Manifest, variants: list[str]) -> None:
-    """Raise ManifestError unless the model is a planner and has every variant, each named once."""
-    if manifest.task != "planning":
-        raise ManifestError(
-            f"model {manifest.name!r} is for task {manifest.task!r}: adcp drive needs a planner"
-        )
-    for name in variants:
-        if name != EXPERT:
-            manifest.variant(name)
-    if len(set(variants)) != len(variants):
-        raise ManifestError(f"a variant is named twice: {', '.join(variants)}")

@@ -78,19 +78,19 @@ def plot_differences(comparisons: Sequence[Comparison], path: Path) -> Path:
         what = METRICS[name]
         for place, comparison in enumerate(comparisons):
             value = comparison.differences[name]
-            if not np.isfinite(value.mean):
+            if not np.isfinite(value.value):
                 continue
             is_worse = (what.worse > 0 and value.low > 0) or (what.worse < 0 and value.high < 0)
             color = _BAD if is_worse else look(place + 1)[0]
             axis.plot([value.low, value.high], [place, place], color=color, linewidth=2.5)
-            axis.plot(value.mean, place, "o", color=color, markersize=7, markeredgecolor="white")
+            axis.plot(value.value, place, "o", color=color, markersize=7, markeredgecolor="white")
         axis.axvline(0.0, color="#666666", linewidth=1.0)
         if not any(any(_ends(one, name)) for one in comparisons):
             axis.set_xlim(-0.5, 0.5)
         axis.set_ylim(len(comparisons) - 0.4, -0.6)
         names = [comparison.variant for comparison in comparisons] if index % columns == 0 else []
         axis.set_yticks(range(len(names)), names, fontsize=9)
-        axis.set_title(f"{what.title}{', ' + what.unit if what.unit else ''}", loc="left", fontsize=9)
+        axis.set_title(what.label, loc="left", fontsize=9)
         axis.tick_params(axis="x", labelsize=8)
         axis.locator_params(axis="x", nbins=4)
     for index in range(len(_DRAWN), rows * columns):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.json_values import plain
 from ad_compressed_perception.core.renamed import replace_old_keys
 
 Ending = Literal["finished", "collision", "stuck", "off_road"]
@@ -34,6 +35,11 @@ class Metric:
     title: str
     unit: str
     worse: int
+
+    @property
+    def label(self) -> str:
+        """The title with the unit."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
 
 
 METRICS = {
@@ -64,7 +70,8 @@ class RouteResult:
         figures: metric to value; NaN where undefined (None in JSON).
         offsets_m: offset from the lane center, left positive, at every whole meter from the start.
         events: each with time_s, s_m (from the start), kind and what.
-        images: counters of the planner queue: taken, planned, dropped, failed.
+        images: counters of the planner queue: taken, planned, dropped, failed; with faults also those of the
+            planner: faults, standby, hold.
         latency_ms: mean of the drawn latencies.
     """
 
@@ -79,11 +86,7 @@ class RouteResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON: metrics without a finite value are None."""
-        plain = asdict(self)
-        plain["figures"] = {
-            name: value if np.isfinite(value) else None for name, value in self.figures.items()
-        }
-        return plain
+        return dict(plain(asdict(self)))
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> RouteResult:

@@ -95,7 +95,7 @@ def drive_route(
                 recorder.gap(reason.distance_m)
         return CameraSample(simulation.time_s, pose, now.speed_mps, planner.observe(simulation))
 
-    queue = PlannerQueue(planner.plan, latency_s)
+    queue = PlannerQueue(planner.plan, latency_s, lambda: planner.further_latency_s)
     recorder = Recorder(ego.s_m, layout.finish_s_m)
     start_m, fractions = ego.s_m, list(IMAGE_FRACTIONS)
     if images is not None:
@@ -142,6 +142,7 @@ def drive_route(
         "planned": counters.planned,
         "dropped": counters.dropped,
         "failed": counters.failed,
+        **planner.counts,
     }
     mean_ms = 1e3 * sum(drawn) / len(drawn)
     return recorder.result(variant, route.seed, ending, counts, mean_ms)

@@ -19,7 +19,7 @@ import cv2
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_road_simulation.closed_loop.latency import Latency
-from ad_road_simulation.closed_loop.planners import PlannerCache
+from ad_road_simulation.closed_loop.planner_cache import PlannerCache
 from ad_road_simulation.closed_loop.route_metrics import RouteResult
 from ad_road_simulation.closed_loop.run import DriveCanceledError, Route, drive_route
 
@@ -29,16 +29,18 @@ class Job:
     """One variant on one route.
 
     Attributes:
-        variant: its name.
+        variant: its name, with a fault or without (see faulted.py).
         route: to drive.
         latency_ms: values from which the latencies of the plans are drawn.
         images: folder for images; None for none.
+        standby_ms: median latency of the standby, for a variant with faults.
     """
 
     variant: str
     route: Route
     latency_ms: Latency
     images: Path | None = None
+    standby_ms: float = 0.0
 
 
 def drive_all(
@@ -88,7 +90,7 @@ def _drive_in_processes(
             _submit(pool, running, waiting, processes)
     except BrokenProcessPool as error:
         raise DataError(
-            "a worker process ended unexpectedly, perhaps out of memory: run again with fewer --jobs"
+            "a worker process ended unexpectedly, perhaps out of memory: run again with fewer jobs"
         ) from error
     finally:
         canceled.set()
@@ -139,7 +141,7 @@ def _work(job: Job) -> RouteResult:
 def _drive(planners: PlannerCache, job: Job, canceled: Event | None = None) -> RouteResult:
     try:
         return drive_route(
-            planners.planner(job.variant),
+            planners.planner(job.variant, job.route.seed, job.standby_ms * 1e-3),
             job.variant,
             job.route,
             job.latency_ms,

@@ -1,114 +1,202 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of the demo: selects one of the two demos, and reports an error in one line."""
+"""``adcp demo``: other verbs in a sequence, on the road camera or on a recorded drive, and one page."""
 
 from __future__ import annotations
 
-import argparse
 import shlex
-import signal
-import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from ad_compressed_perception.cli.exit_codes import ExitCode
-from ad_compressed_perception.core.errors import AdcpError
-from ad_road_simulation.demo.options import DEFAULT_OUT, DemoOptions
+import typer
+
+from ad_compressed_perception.cli.options import WorkToWrite
+
+if TYPE_CHECKING:
+    from ad_compressed_perception.core.manifest import Manifest
+    from ad_compressed_perception.report.schemas.evaluation import Evaluation
+    from ad_road_simulation.demo.demo_models import DemoModel
+    from ad_road_simulation.demo.verbs import Verbs
+
+STEPS = ("record", "replay", "accuracy", "closed loop", "faults", "report")
+WEATHERS = ("day", "rain")
+"""Of the two halves of the drive."""
+DRIVE_SEED = 9_000_000
+PLACES_SEED = 9_100_000
+ROUTES_SEED = 92
+"""Seeds of worlds that are not in the training data of the default models (seeds 1000 to a few thousand).
+
+Routes of the closed loop have the seeds 100 000 * ROUTES_SEED and up."""
+_WRITTEN = ("recording", "replay", "accuracy", "closed_loop", "images", "report.md", "report.html")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; return 0, or a nonzero exit code after one line with the error."""
-    options, bag, topic = _parse(arguments)
-    try:
-        _run(options, bag, topic)
-    except AdcpError as error:
-        return _fail(str(error), ExitCode.ERROR)
-    except OSError as error:  # a full disk, a folder that cannot be written
-        where = f": {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}", ExitCode.ERROR)
-    except KeyboardInterrupt:
-        return _fail(f"interrupted; finished parts are kept in {options.out}", ExitCode.INTERRUPTED)
-    return int(ExitCode.OK)
+def demo(
+    bag: Annotated[
+        Path | None,
+        typer.Argument(metavar="BAG", help="Recorded drive instead: rosbag2 folder, .mcap or .db3 file."),
+    ] = None,
+    same_bag: Annotated[Path | None, typer.Option("--bag", metavar="BAG", help="Same as BAG.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Image topic of BAG; needed where it has several.")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIR", help="Model folder, once for each task; the models of the package by default."
+        ),
+    ] = None,
+    work: WorkToWrite = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the report.")] = Path("adcp_work/demo"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Replay this many frames at most.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Road camera: images of the drive.")] = 160,
+    places: Annotated[int, typer.Option(min=1, help="Road camera: images of independent scenes.")] = 100,
+    routes: Annotated[int, typer.Option(min=1, help="Road camera: routes driven in closed loop.")] = 3,
+    route_m: Annotated[
+        float, typer.Option(help="Road camera: length of a route, meters (200 or more).")
+    ] = 250.0,
+) -> None:
+    """Run baseline and compressed models side by side, and write one report.
 
-
-def _run(options: DemoOptions, bag: Path | None, topic: str | None) -> None:
-    from rich.console import Console
-
-    from ad_compressed_perception.replay.progress import ProgressBar
+    On the built-in road camera (adcp camera, replay, evaluate, drive, with its ground truth), or on a
+    recorded drive (adcp replay). The commands are shown; a model without a compressed variant is compressed
+    first. Ctrl-C keeps finished parts.
+    """
+    from ad_compressed_perception.data.bag import BagReader
+    from ad_road_simulation.demo.demo_models import open_models, prepare_models, replay_models
     from ad_road_simulation.demo.reference_data import use_shared
+    from ad_road_simulation.demo.report_folder import report_folder
+    from ad_road_simulation.demo.verbs import Verbs
+    from ad_road_simulation.world.layout import RouteOptions
 
-    # Manifests of the user's models may refer to $AD_SHARED.
-    use_shared()
-    console = Console(stderr=True)
-    with ProgressBar(console) as bar:
-        if bag is not None:
-            from ad_road_simulation.demo.bag_demo import run_bag_demo
-
-            print_result = run_bag_demo(options, bag, topic, bar, console)
-        else:
-            from ad_road_simulation.demo.road_demo import run_road_demo
-
-            print_result = run_road_demo(options, bar, console)
-    print_result()
-
-
-def _fail(message: str, code: ExitCode) -> int:
-    if code == ExitCode.INTERRUPTED and threading.current_thread() is threading.main_thread():
-        # A second Ctrl-C while the process ends must not print a traceback.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return int(code)
-
-
-def _parse(arguments: Sequence[str] | None) -> tuple[DemoOptions, Path | None, str | None]:
-    parser = argparse.ArgumentParser(
-        prog="python -m ad_road_simulation.demo",
-        description="Baseline and compressed models side by side: on the built-in road camera, with its "
-        "ground truth and in closed loop, or on a recorded drive. Writes a report.",
-    )
-    parser.add_argument(
-        "drive", nargs="?", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file to replay"
-    )
-    parser.add_argument("--bag", help="same as BAG")
-    parser.add_argument("--topic", help="image topic of BAG; needed where it has several")
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="model folders, one per task; default: the models of the package",
-    )
-    parser.add_argument(
-        "--work", type=Path, help="folder for variants compressed here; ./adcp_work by default"
-    )
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the report")
-    parser.add_argument("--limit", type=_count, help="replay this many frames at most")
-    own = parser.add_argument_group("demo on the road camera")
-    defaults = DemoOptions()
-    for name, words in (
-        ("frames", "images of the drive"),
-        ("places", "images of independent scenes"),
-        ("routes", "routes driven in closed loop"),
-        ("route_m", "length of a route in meters, 200 or more"),
-    ):
-        default = getattr(defaults, name)
-        own.add_argument(
-            f"--{name.replace('_', '-')}", type=_count, default=default, help=f"{words} ({default})"
+    use_shared()  # manifests of the user's models may refer to $AD_SHARED
+    manifests = open_models(model_folders(models or ()))
+    RouteOptions(length_m=route_m)  # an invalid one is reported before minutes are spent
+    recorded = same_bag or bag
+    if recorded is None:
+        with report_folder(out, _WRITTEN):
+            lines = _run_road_demo(
+                manifests,
+                out,
+                work,
+                replayed=("--limit", limit),
+                drive=("--frames", frames),
+                places=("--frames", places),
+                driven=("--routes", routes, "--length", route_m),
+            )
+        print("\n".join(lines))
+        return
+    with BagReader(recorded) as opened:
+        topic = opened.resolve_image_topic(topic)
+    verbs = Verbs()
+    ready = prepare_models(manifests, f"{recorded}:{topic}", work, verbs)
+    with report_folder(out, ("report.json", "report.md")):
+        replay_models(
+            ready, verbs, recorded, "--topic", topic, "--out", out, "--work", work, "--limit", limit
         )
-    given = parser.parse_args(arguments)
-    options = DemoOptions(
-        out=given.out,
-        models=tuple(model_folders(given.models)),
-        work=given.work,
-        limit=given.limit,
-        frames=given.frames,
-        places=given.places,
-        routes=given.routes,
-        route_m=given.route_m,
+
+
+def _run_road_demo(
+    manifests: Sequence[Manifest],
+    out: Path,
+    work: Path | None,
+    *,
+    replayed: Sequence[object],
+    drive: Sequence[object],
+    places: Sequence[object],
+    driven: Sequence[object],
+) -> list[str]:
+    """Run all steps and write the page; return the results in short.
+
+    Args:
+        manifests: the models.
+        out: folder of the page.
+        work: work folder; None for the default one.
+        replayed: further options of adcp replay.
+        drive: those of the recording of the drive.
+        places: those of the independent scenes.
+        driven: those of adcp drive.
+    """
+    from ad_compressed_perception.cli.progress_bar import ProgressBar
+    from ad_compressed_perception.core.errors import AdcpError
+    from ad_compressed_perception.report.schemas.comparison import Report
+    from ad_road_simulation.closed_loop.drive_schema import Drive
+    from ad_road_simulation.closed_loop.latency import EXPERT
+    from ad_road_simulation.demo.demo_models import prepare_models, replay_models
+    from ad_road_simulation.demo.fault_demo import run_fault_demo
+    from ad_road_simulation.demo.images import write_images
+    from ad_road_simulation.demo.page import DemoResult, write_pages
+    from ad_road_simulation.demo.verbs import Verbs
+
+    verbs, in_work = Verbs(STEPS), ("--work", work)
+    folder = out / "recording"
+    images = folder / "drive" / "images"
+    verbs.begin("record")
+    weather = ("--seed", DRIVE_SEED, "--weather", ",".join(WEATHERS), "--bag-out", folder / "bag")
+    verbs.run("camera", "--out", folder / "drive", *weather, *drive)
+    verbs.run("camera", "--out", folder / "places", "--seed", PLACES_SEED, "--independent", *places)
+    verbs.begin("replay")
+    models = prepare_models(manifests, images, work, verbs)
+    replay_models(models, verbs, folder / "bag", "--out", out / "replay", *in_work, *replayed)
+    verbs.begin("accuracy")
+    accuracy, notes = _evaluate(models, out, verbs, in_work)
+    verbs.begin("closed loop")
+    documents = []
+    for model in models:
+        if model.task == "planning":
+            names = ",".join((model.manifest.baseline, model.compressed, EXPERT))
+            options = ("--variants", names, "--seed", ROUTES_SEED, "--out", out / "closed_loop")
+            verbs.run("drive", model.manifest.folder, *options, *driven, *in_work)
+            documents.append(Drive.read(out / "closed_loop" / "report.json"))
+    verbs.begin("faults")
+    with ProgressBar() as bar:
+        faults = [one for model in models if (one := run_fault_demo(model, images, bar)) is not None]
+    verbs.begin("report")
+    shown = {}
+    for model in models:
+        try:
+            shown[model.task] = write_images(model, folder / "drive", out / "images", WEATHERS)
+        except AdcpError as error:
+            notes.append(f"{model.task}: no images beside the ground truth: {error}.")
+    return write_pages(
+        DemoResult(
+            out=out,
+            models=models,
+            replayed=Report.read(out / "replay" / "report.json"),
+            accuracy=accuracy,
+            notes=notes,
+            driven=documents[0] if documents else None,
+            faults=faults,
+            images=shown,
+            lines=verbs.lines,
+            seconds=verbs.seconds,
+        )
     )
-    named = given.bag or given.drive
-    return options, Path(named) if named else None, given.topic
+
+
+def _evaluate(
+    models: Sequence[DemoModel], out: Path, verbs: Verbs, options: Sequence[object]
+) -> tuple[dict[tuple[str, str], Evaluation], list[str]]:
+    """Return the documents of adcp evaluate by task and recording, and why some are missing."""
+    from ad_compressed_perception.core.errors import AdcpError
+    from ad_compressed_perception.report.schemas.evaluation import Evaluation
+    from ad_road_simulation.demo.page import DATA
+
+    found = {}
+    notes: list[str] = []
+    for model in models:
+        names = model.runnable
+        left_out = [name for name in model.manifest.variants if name not in names]
+        notes += [f"{model.task}: the runtime of {name} is not installed here." for name in left_out]
+        for data in DATA:
+            file = out / "accuracy" / f"{model.task}_{data}.json"
+            labeled = ("--data", out / "recording" / data, "--variant", ",".join(names), "--out", file)
+            try:
+                verbs.run("evaluate", model.manifest.folder, *labeled, *options)
+                found[model.task, data] = Evaluation.read(file)
+            except AdcpError as error:
+                notes.append(f"{model.task}: not compared with the ground truth of the {data}: {error}.")
+    return found, notes
 
 
 def model_folders(entries: Sequence[str]) -> list[Path]:
@@ -119,8 +207,14 @@ def model_folders(entries: Sequence[str]) -> list[Path]:
     return folders
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+def repeated_option(words: Sequence[str], option: str = "--models") -> list[str]:
+    """Return the words of a command with one option for each of the values that follow it."""
+    found: list[str] = []
+    given = False
+    for word in words:
+        if word.startswith("-"):
+            given = word == option
+        elif given and found[-1] != option:
+            found.append(option)
+        found.append(word)
+    return found

@@ -4,20 +4,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ad_compressed_perception.backends.choose_variant import compressed_variant
+from ad_compressed_perception.backends.choose_variant import compressed_variant, missing_runtime, status_of
 from ad_compressed_perception.core.errors import DataError, ManifestError
 from ad_compressed_perception.core.manifest import Manifest, load_manifest
 from ad_compressed_perception.workspace.default_models import default_models
 from ad_compressed_perception.workspace.find import find_all
-from ad_road_simulation.demo.steps import StepProgress
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from ad_road_simulation.demo.verbs import Verbs
 
 RECIPE = "int8"
 """Recipe for a model without compressed variants."""
@@ -41,15 +38,10 @@ class DemoModel:
         return self.manifest.task
 
     @property
-    def is_rejected(self) -> bool:
-        """Whether the gate rejected the compressed variant."""
-        verdict = self.manifest.variant(self.compressed).verdict
-        return verdict is not None and verdict.status == "rejected"
-
-    @property
-    def variants(self) -> list[str]:
-        """Names of all variants, the baseline first and the compared one second."""
-        return list(dict.fromkeys((self.manifest.baseline, self.compressed, *self.manifest.variants)))
+    def runnable(self) -> list[str]:
+        """Names of the variants whose runtime is installed: the baseline, the compared one, the others."""
+        names = dict.fromkeys((self.manifest.baseline, self.compressed, *self.manifest.variants))
+        return [name for name in names if not missing_runtime(self.manifest.variant(name).backend)]
 
 
 def open_models(folders: Sequence[Path]) -> list[Manifest]:
@@ -76,69 +68,55 @@ def open_models(folders: Sequence[Path]) -> list[Manifest]:
     return [of_task[task] for task in ("detection", "segmentation", "planning") if task in of_task]
 
 
-def prepare_model(
-    manifest: Manifest, calibration: str, work: Path | None, progress: StepProgress
-) -> DemoModel:
-    """Return a model with its recommended compressed variant; compress it where none runs here.
+def prepare_models(
+    manifests: Sequence[Manifest], calibration: object, work: Path | None, verbs: Verbs
+) -> list[DemoModel]:
+    """Return the models with their recommended variants, whose verdicts are shown.
+
+    One without any that runs here is compressed, unless the work folder has such a variant.
 
     Args:
-        manifest: the model.
-        calibration: BAG, BAG:TOPIC or a folder of images.
+        manifests: the models.
+        calibration: BAG:TOPIC or a folder of images.
         work: work folder; None for the default one.
-        progress: receives progress updates.
+        verbs: runs ``adcp compress``.
 
     Raises:
         AdcpError: an invalid model or invalid frames.
     """
-    name = compressed_variant(manifest)
-    if name is not None:
-        return DemoModel(manifest, name)
-    return DemoModel(ensure_variant(manifest, calibration, work, progress), RECIPE)
-
-
-def ensure_variant(
-    manifest: Manifest, calibration: str, work: Path | None, progress: StepProgress, recipe: str = RECIPE
-) -> Manifest:
-    """Compress a model with a shipped recipe unless a variant of that name exists.
-
-    Args:
-        manifest: the model.
-        calibration: BAG, BAG:TOPIC or a folder of images.
-        work: work folder; None for the default one.
-        progress: receives progress updates.
-        recipe: name of the recipe.
-
-    Returns:
-        The manifest that holds the variant.
-
-    Raises:
-        AdcpError: an invalid model or invalid frames.
-    """
-    from ad_compressed_perception.compression.compress import compress_model
-    from ad_compressed_perception.compression.recipe import load_recipe
-
-    found = find_all(manifest, work).get(recipe)
-    if found is not None:
-        return found
-
-    def advance(step: str, done: int, total: int) -> None:
-        progress.notify(f"compressing {manifest.name}, {recipe}: {step}")
-        progress.advance(done, total)
-
-    return compress_model(manifest, load_recipe(recipe), calibration, work=work, progress=advance).manifest
-
-
-def print_verdicts(models: Sequence[DemoModel], console: Console) -> None:
-    """Print the compared variants and the verdicts of their gates."""
+    models = []
+    for manifest in manifests:
+        name = compressed_variant(manifest)
+        if name is None and RECIPE not in find_all(manifest, work):
+            options = ("--recipe", RECIPE, "--calibration", calibration, "--work", work)
+            verbs.run("compress", manifest.folder, *options)
+        owner = manifest if name else find_all(manifest, work)[RECIPE]
+        models.append(DemoModel(owner, name or RECIPE))
     for model in models:
         verdict = model.manifest.variant(model.compressed).verdict
-        status = "no gate verdict" if verdict is None else verdict.status
-        reasons = f": {'; '.join(verdict.reasons)}" if verdict is not None and verdict.reasons else ""
-        console.print(
-            f"{model.manifest.name}/{model.compressed}: {status}{reasons}", highlight=False, soft_wrap=True
+        status = "no gate verdict" if verdict is None else "; ".join([verdict.status, *verdict.reasons])
+        print(f"{model.manifest.name}/{model.compressed}: {status}", file=sys.stderr)
+    if any(status_of(model.manifest.variant(model.compressed)) == "rejected" for model in models):
+        print(
+            "Variants that their gate REJECTED run here nevertheless, to show the reason. "
+            "A node loads them only if allow_rejected is set.",
+            file=sys.stderr,
         )
-    if any(model.is_rejected for model in models):
-        console.print(
-            "[bold]Variants that their gate REJECTED run here nevertheless, to show the reason. "
-            "A node loads them only if allow_rejected is set.[/bold]"
-        )
+    return models
+
+
+def replay_models(models: Sequence[DemoModel], verbs: Verbs, *words: object) -> None:
+    """Replay a recording (words of ``adcp replay``) through baseline and compressed variant of each model.
+
+    Raises:
+        AdcpError: what ``adcp replay`` raises, or counts that do not close.
+    """
+    from ad_compressed_perception.replay.report_writer import REPORT_JSON
+    from ad_compressed_perception.replay.session import require_no_problems
+    from ad_compressed_perception.report.schemas.comparison import Report
+
+    folders = [word for model in models for word in ("--models", model.manifest.folder)]
+    variants = ",".join(f"{model.task}={model.compressed}" for model in models)
+    verbs.run("replay", *words, *folders, "--variants", variants, "--allow-rejected")
+    out = Path(str(words[words.index("--out") + 1]))
+    require_no_problems(Report.read(out / REPORT_JSON), out)

@@ -4,16 +4,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.report.kit.document import Document, field_of_kind
 
 MARKER = "demo.json"
-SCHEMA = "adcp-demo/1"
+
+
+class DemoFiles(Document):
+    """What a demo wrote into its folder; the next one removes it."""
+
+    schema_: Literal["adcp-demo/1"] = field_of_kind("adcp-demo/1")
+    written: list[str] = Field(description="files and folders, each directly in the folder")
 
 
 @contextmanager
@@ -52,16 +61,14 @@ def _names(out: Path) -> list[str]:
 def _written(out: Path) -> list[str]:
     """Return the names that an earlier demo wrote, each directly in the folder."""
     try:
-        document = json.loads((out / MARKER).read_text(encoding="utf-8"))
-        names = document["written"] if document["schema"] == SCHEMA else []
-    except (OSError, ValueError, KeyError, TypeError):
+        names = DemoFiles.read(out / MARKER).written
+    except DataError:
         return []
-    return [name for name in names if isinstance(name, str) and name == Path(name).name and name != ".."]
+    return [name for name in names if name == Path(name).name and name != ".."]
 
 
 def _mark(out: Path, names: Sequence[str]) -> None:
-    text = json.dumps({"schema": SCHEMA, "written": list(names)}, indent=2)
-    (out / MARKER).write_text(text + "\n", encoding="utf-8")
+    DemoFiles(written=list(names)).write(out / MARKER)
 
 
 def _remove(path: Path) -> None:

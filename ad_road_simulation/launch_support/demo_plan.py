@@ -24,6 +24,7 @@ from ad_compressed_perception.launch_support.plan import (
     ground_truth_of,
     tasks_of,
 )
+from ad_road_simulation.launch_support.demo_faults import with_fault
 
 CAMERA = "road_camera"
 EXPERT = "expert"
@@ -35,7 +36,7 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     """Return the nodes of compare_nodes on the images of a road camera, followed by that camera.
 
     The monitor subscribes to the ground truth of every task. The car is driven by the planner of the side
-    that ``drive`` names, or by the expert.
+    that ``drive`` names, or by the expert. ``fault`` names what is injected into the compressed side.
 
     Raises:
         AdcpError: an argument's value is invalid; the message names it.
@@ -49,7 +50,7 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     if not arguments["image_topic"]:
         image_remappings = (("image", f"{camera}/image"), ("image/compressed", f"{camera}/image/compressed"))
     nodes = []
-    for node in compare_nodes(arguments):
+    for node in with_fault(compare_nodes(arguments), arguments):
         if node.name == MONITOR:
             ground_truths: dict[str, str] = {}
             for task in tasks:

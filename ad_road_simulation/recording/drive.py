@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -165,6 +166,29 @@ def driven_frames(
         drive.advance(1.0 / rate_hz)
         if drive.world.is_finished:
             drive.next_route()
+
+
+def joined_drives(
+    seed: int, count: int, parts: Sequence[RouteOptions], renderer: Renderer, rate_hz: float
+) -> Iterator[RoadFrame]:
+    """Yield the frames of an expert's drives of equal length as one drive, one time series.
+
+    Args:
+        seed: of the first part's first route; the next part has the next seed.
+        count: of all images.
+        parts: options of each part's routes.
+        renderer: renders the scenes.
+        rate_hz: images per second.
+    """
+    done = 0
+    for number, options in enumerate(parts):
+        length = -(-(count - done) // (len(parts) - number))
+        later_s = done / rate_hz
+        for frame in driven_frames(seed + number, length, options, renderer, rate_hz):
+            odometry = replace(frame.odometry, time_s=frame.odometry.time_s + later_s)
+            stamp_ns = frame.stamp_ns + round(later_s * 1e9)
+            yield replace(frame, stamp_ns=stamp_ns, drive=seed, odometry=odometry)
+        done += length
 
 
 def independent_frames(

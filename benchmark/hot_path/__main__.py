@@ -14,7 +14,6 @@ with every sample, hot_path.md and a waterfall of each cell. A quiet machine is 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -127,9 +126,7 @@ def _write(out: Path, results: Sequence[CellResult], pace: Pace, load: str) -> N
     now = datetime.now(timezone.utc).astimezone().isoformat(timespec="seconds")
     text = render(results, pace, load, f"{host.cpu}, {host.logical_cores} logical cores, {now}")
     (out / "hot_path.md").write_text(text, encoding="utf-8")
-    described = {**host.model_dump(mode="json"), "created": now}
-    content = json.dumps(document(results, pace, load, described), indent=1, allow_nan=False)
-    (out / "hot_path.json").write_text(content + "\n", encoding="utf-8")
+    document(results, pace, load, host, now).write(out / "hot_path.json")
 
 
 def _load(began: tuple[float, float, float], own: psutil.Process) -> str:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+from ad_compressed_perception.report.kit.document import copied
+from ad_compressed_perception.report.schemas.host import Host
 from benchmark.hot_path.block import WARM_UP
 from benchmark.hot_path.measure import REFERENCES, TARGETS, CellResult, Measured, Pace
+from benchmark.hot_path.results_document import HotPath, HotPathCell, PathRatio, Sample, Target
 
 Rows = list[tuple[str, ...]]
 _COMPARED = ("node", "composed", "tutorial")
@@ -104,68 +106,54 @@ def _table(head: tuple[str, ...], rows: Rows) -> str:
     )
 
 
-def document(results: Sequence[CellResult], pace: Pace, load: str, host: dict[str, Any]) -> dict[str, Any]:
-    """Return everything measured, ready for JSON: what is lost or unknown is null."""
-    return {
-        "schema": "adcp-hot-path/1",
-        "host": host,
-        "load": load,
-        "rounds": pace.rounds,
-        "block_s": pace.block_s,
-        "warm_up_frames": WARM_UP,
-        "cells": [
-            {
-                "tasks": result.cell.tasks,
-                "variant": result.cell.variant,
-                "image_format": result.cell.image_format,
-                "size": result.cell.size,
-                "rate_hz": result.cell.rate_hz,
-                "variants": result.variants,
-                "ratios": {
-                    name: {reference: _ratio(result, name, reference) for reference in REFERENCES}
-                    for name in _COMPARED
-                    if name in result.targets
-                },
-                "targets": {name: _target(one) for name, one in result.targets.items()},
-            }
-            for result in results
-        ],
-    }
+def document(results: Sequence[CellResult], pace: Pace, load: str, host: Host, created: str = "") -> HotPath:
+    """Return everything measured; what is lost or unknown is null."""
+    cells = [
+        copied(
+            HotPathCell,
+            result.cell,
+            variants=result.variants,
+            ratios={
+                name: {reference: _ratio(result, name, reference) for reference in REFERENCES}
+                for name in _COMPARED
+                if name in result.targets
+            },
+            targets={name: _target(one) for name, one in result.targets.items()},
+        )
+        for result in results
+    ]
+    return copied(HotPath, pace, created=created, host=host, load=load, warm_up_frames=WARM_UP, cells=cells)
 
 
-def _ratio(result: CellResult, name: str, reference: str) -> dict[str, Any]:
+def _ratio(result: CellResult, name: str, reference: str) -> PathRatio:
     found = result.ratio(name, reference)
-    return {key: _finite(getattr(found, key)) for key in ("p50", "p99", "p50_low", "p50_high")}
+    return PathRatio(**{key: _rounded(getattr(found, key)) for key in PathRatio.model_fields})
 
 
-def _target(one: Measured) -> dict[str, Any]:
+def _target(one: Measured) -> Target:
     shown = one.figures
-    return {
-        "status": one.status,
-        "offered": shown.offered,
-        "answered": shown.answered,
-        "foreign": one.foreign,
-        "p50_ms": _finite(shown.p50),
-        "p95_ms": _finite(shown.p95),
-        "p99_ms": _finite(shown.p99),
-        "cores": [_finite(each) for each in one.cores],
-        "rss_mb": _finite(one.rss_mb),
-        "pss_mb": _finite(one.pss_mb),
-        "samples": [
-            {
-                "round": key[0],
-                "frame": key[1],
-                "ms": _finite(value),
-                **(
-                    {"stages_ms": {stage: round(ms, 4) for stage, ms in one.stages[key].items()}}
-                    if key in one.stages
-                    else {}
-                ),
-            }
-            for key, value in one.latency_ms.items()
-        ],
-    }
+    samples = [
+        Sample(
+            round=key[0],
+            frame=key[1],
+            ms=_rounded(value),
+            stages_ms={stage: round(ms, 4) for stage, ms in one.stages[key].items()}
+            if key in one.stages
+            else None,
+        )
+        for key, value in one.latency_ms.items()
+    ]
+    return copied(
+        Target,
+        one,
+        shown,
+        **{f"{name}_ms": _rounded(getattr(shown, name)) for name in ("p50", "p95", "p99")},
+        cores=[_rounded(each) for each in one.cores],
+        rss_mb=_rounded(one.rss_mb),
+        pss_mb=_rounded(one.pss_mb),
+        samples=samples,
+    )
 
 
-def _finite(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None

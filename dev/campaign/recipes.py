@@ -18,7 +18,7 @@ from support.compression import write_images
 from support.models import write_detector, write_planner, write_segmenter
 
 _CONFIG = REPOSITORY / "config"
-_RECIPES = sorted((_CONFIG / "recipes").glob("*.yaml"))
+_RECIPES = sorted((_CONFIG / "recipes").rglob("*.yaml"))
 _OTHERS = {
     path: load
     for kind, load in (("label_maps", load_label_map), ("training", load_training))

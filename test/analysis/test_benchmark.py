@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ad_compressed_perception.analysis.benchmark import (
-    interleaved_order,
     noise_frames,
-    paired_ratio,
     parse_benchmark_variant,
     run_benchmark,
 )
+from ad_compressed_perception.analysis.paired_rounds import interleaved_order, paired_ratio
 from ad_compressed_perception.cli import benchmark
 from ad_compressed_perception.core.errors import BackendError, ManifestError
 from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest
@@ -59,7 +58,7 @@ def test_a_machine_that_slows_down_does_not_change_the_ratio() -> None:
     # The machine gets ten times slower meanwhile; the other variant takes half the time throughout.
     reference = [10.0 * (1 + 9 * turn / 99) for turn in range(100)]
     ratio = paired_ratio(reference, [value / 2 for value in reference])
-    assert (ratio.median, ratio.low, ratio.high) == pytest.approx((2.0, 2.0, 2.0))
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((2.0, 2.0, 2.0))
 
 
 def test_variants_may_name_backend_and_options() -> None:
@@ -67,6 +66,8 @@ def test_variants_may_name_backend_and_options() -> None:
     assert (found.name, found.backend) == ("fp32", "openvino")
     assert found.options == {"precision": "bf16", "threads": "2"}
     assert parse_benchmark_variant("int8").backend is None
+    server = parse_benchmark_variant("fp32@remote:url=lab-pc:8001:model_name=detector")
+    assert server.options == {"url": "lab-pc:8001", "model_name": "detector"}
 
 
 @pytest.mark.parametrize("text", ["", "@openvino", "fp32@", "fp32:precision", "fp32:=1"])
@@ -83,7 +84,7 @@ def test_noise_alone_times_the_inference_alone(model: Path) -> None:
 
     # The baseline is the reference wherever it stands in the list.
     assert result.reference == "fp32"
-    copy, fp32 = result.variants
+    copy, fp32 = result.variants.values()
     assert set(copy.stages_ms) == {"infer"} == set(copy.speedup)
     assert fp32.speedup == {}
     assert copy.stages_ms["infer"].count == 6

@@ -191,7 +191,7 @@ def test_tables_on_the_terminal(tmp_path: Path) -> None:
     model = write_detector(tmp_path / "model")
     result = adcp(model, "--data", write_boxes(tmp_path / "coco", SCENES), "--per-class")
     assert result.exit_code == 0
-    for expected in ("map [95%]", "1.0000 [1.0000 1.0000]", "Score threshold 0.01", "by class", "sign"):
+    for expected in ("map (95 %)", "1.0000 (1.0000 to 1.0000)", "Score threshold 0.01", "by class", "sign"):
         assert expected in result.stdout
 
 

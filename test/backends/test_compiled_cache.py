@@ -16,11 +16,8 @@ import pytest
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.backends.base import zero_feeds
 from ad_compressed_perception.backends.compiled_cache import INDEX_NAME, compiled_cache
-from ad_compressed_perception.backends.onnxruntime_backend import (
-    PROVIDERS,
-    OnnxRuntimeOptions,
-    _provider_chain,
-)
+from ad_compressed_perception.backends.onnxruntime_options import OnnxRuntimeOptions
+from ad_compressed_perception.backends.onnxruntime_providers import PROVIDERS, provider_chain
 from ad_compressed_perception.core.errors import BackendError
 from support.models import write_detector
 
@@ -175,6 +172,6 @@ def test_tensorrt_gets_the_private_folder_or_none(tmp_path: Path) -> None:
             return list(PROVIDERS.values())
 
     options = OnnxRuntimeOptions(provider="tensorrt", trt_engine_cache=str(tmp_path))
-    name, engine = _provider_chain(Build, options, tmp_path / "private")[0]
+    name, engine = provider_chain(Build, options, tmp_path / "private")[0]
     assert (name, engine["trt_engine_cache_path"]) == (PROVIDERS["tensorrt"], str(tmp_path / "private"))
-    assert "trt_engine_cache_enable" not in _provider_chain(Build, options, None)[0][1]
+    assert "trt_engine_cache_enable" not in provider_chain(Build, options, None)[0][1]

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from ad_compressed_perception.report.schemas.host import Host
+from support.json_schema import check_document
 
 REPOSITORY = Path(__file__).parents[2]
 if not (REPOSITORY / "benchmark" / "hot_path").is_dir():
@@ -48,7 +52,9 @@ def test_a_target_that_does_not_start_is_a_problem_and_no_figure(driver: Driver,
         Cell(), {"planning": "int8"}, {"floor": Measured(), "hop": Measured(), "node": measured}
     )
     assert target.problem in render([result], Pace(), "", "")
-    shown = document([result], Pace(), "", {})["cells"][0]
+    written = json.loads(document([result], Pace(), "", Host()).to_json())
+    check_document(written, "adcp-hot-path/1")
+    shown = written["cells"][0]
     assert shown["targets"]["node"]["status"] == target.problem
     assert shown["ratios"]["node"]["floor + hop"]["p50"] is None
 

@@ -45,9 +45,10 @@ def one_line(done: subprocess.CompletedProcess[str], named: str) -> None:
 def test_from_model_to_verdict_to_comparison(tmp_path: Path, images: Path) -> None:
     model = write_planner(tmp_path / "model")
     recipe = tmp_path / "recipe.yaml"
-    text = yaml.safe_load((RECIPES / "int8.yaml").read_text())
+    text = yaml.safe_load((RECIPES / "static_int8.yaml").read_text())
     # The tiny planner's file is mostly names, and a kilobyte network gains no speed: neither is required.
     text["accept"] = {"max_drop": 1.0}
+    text["name"] = "int8"
     text["calibration"], text["verify"] = {"frames": 10}, {"frames": 30}
     recipe.write_text(yaml.safe_dump(text))
     done = adcp("compress", model, "--recipe", recipe, "--calibration", images, "--json", cwd=tmp_path)
@@ -69,7 +70,7 @@ def test_a_rejected_variant_is_status_3_and_an_inconclusive_one_status_4(
 ) -> None:
     model = write_planner(tmp_path / "model")
     recipe = tmp_path / "recipe.yaml"
-    text = yaml.safe_load((RECIPES / "int8.yaml").read_text())
+    text = yaml.safe_load((RECIPES / "static_int8.yaml").read_text())
     text["calibration"], text["verify"] = {"frames": 10}, {"frames": 30}
     # No file is a thousand times smaller: the gate must reject it.
     text["accept"] = {"max_drop": 1.0, "max_size_ratio": 0.001}
@@ -138,10 +139,23 @@ def test_version_and_backends(tmp_path: Path) -> None:
     assert "onnxruntime" in json.dumps(listed)
 
 
-def test_the_progress_of_a_compression_shows_the_time_left() -> None:
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+def test_progress_shows_the_time_left_and_in_a_log_a_line_for_each_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log gets a step's name once, whatever details follow it, and a line with the time left every 15 s."""
+    from ad_compressed_perception.cli import progress_bar
 
-    from ad_compressed_perception.cli.compress import progress_columns
-
-    columns = {type(column) for column in progress_columns()}
-    assert {TimeRemainingColumn, TimeElapsedColumn} <= columns
+    now = [0.0]
+    monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now[0])
+    with progress_bar.ProgressBar(logs_steps=True) as bar:
+        for done in range(1, 41):
+            bar(f"training, loss {1 / done:.3f}", done, 40)
+            now[0] += 1.0
+        bar("verify", 0, 0)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert lines == [
+        "training, loss 1.000",
+        "training, loss 0.062: 16 of 40, 24 s left",
+        "training, loss 0.032: 31 of 40, 9 s left",
+        "verify",
+    ]

@@ -52,10 +52,10 @@ def test_compress_leaves_out_bad_frames_and_counts_them(tmp_path: Path, drive: P
     done = adcp(*common, "--json")
     assert done.returncode in (0, 4), done.stderr
     document = json.loads(done.stdout)
-    account = document["frames"]
+    account = document["provenance"]["frames"]
     assert (account["index"], account["checked"], sum(account["bad"].values())) == (30, 30, 2)
     assert any("the message holds no data" in reason for reason in account["bad"])
-    report = json.loads(Path(document["report"]).read_text())
+    report = json.loads(Path(document["stored"]["report"]).read_text())
     assert report["provenance"]["frames"] == account
     used = report["provenance"]["verification_frames"] + report["provenance"]["calibration"]["frames"]
     assert used == 28
@@ -68,7 +68,7 @@ def test_compress_leaves_out_bad_frames_and_counts_them(tmp_path: Path, drive: P
         assert (refused.returncode, refused.stdout) == (1, "")
         (line,) = refused.stderr.strip().splitlines()
         assert f"2 of 30 frames of {drive}:{COMPRESSED_TOPIC} cannot be read" in line
-        assert f"--max-bad-frames {limit} allows 1: frame 3: " in line
+        assert f"max_bad_frames {limit} allows 1: frame 3: " in line
     recipe.write_text(RECIPE + "max_bad_frames: many\n")
     assert "max_bad_frames" in adcp(*common).stderr
     assert adcp(*common, "--max-bad-frames", "many").returncode == 1
@@ -99,4 +99,4 @@ def test_benchmark_and_evaluate_leave_them_out_too(tmp_path: Path, drive: Path) 
     assert "._0.jpg" in notes
     refused = adcp("evaluate", model, "--data", tmp_path / "data", "--max-bad-frames", "0", *work)
     assert refused.returncode == 1
-    assert "--max-bad-frames 0 allows 0" in refused.stderr
+    assert "max_bad_frames 0 allows 0" in refused.stderr

@@ -127,7 +127,7 @@ def test_in_place_writes_beside_the_baseline(tmp_path: Path, images: Path) -> No
     assert stored.variant("fp32").file == "fp32.onnx"  # as it was written
     assert stored.variant_path("small").parent == model
     # A second run to a work folder under that name would never be found behind this one.
-    with pytest.raises(ManifestError, match="--in-place"):
+    with pytest.raises(ManifestError, match="replace it in place"):
         compress_model(stored, recipe, str(images), work=tmp_path / "work")
 
 
@@ -180,12 +180,12 @@ def test_the_command_prints_one_json_document_and_exits_by_the_verdict(tmp_path:
         "inconclusive": {"max_drop": 1.0, "min_frames": 1000},
     }
     for status, accept in exits.items():
-        recipe = write_recipe(tmp_path / f"{status}.yaml", name=status, accept=accept)
+        recipe = write_recipe(tmp_path / f"{status}.yaml", name=f"is_{status}", accept=accept)
         words = [str(model), "--recipe", str(recipe), "--calibration", str(images)]
         outcome = CliRunner().invoke(app, [*words, "--work", str(tmp_path / "work"), "--json"])
         report = json.loads(outcome.stdout)
-        assert report["verdict"]["status"] == status
-        assert report["schema"] == "adcp-compress/1"
+        assert report["gate"]["verdict"]["status"] == status
+        assert report["schema"] == "adcp-compression/1"
         assert [step["name"] for step in report["passes"]] == INT8_PASSES
         code = {"accepted": ExitCode.OK, "rejected": ExitCode.REJECTED}
         assert outcome.exit_code == code.get(status, ExitCode.INCONCLUSIVE)

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from ad_compressed_perception.core.manifest import file_sha256
-from support.compression import write_images, write_recipe
+from ad_compressed_perception.compression.compress import checkpoint_folder
+from ad_compressed_perception.compression.pass_runner import choose_samples
+from ad_compressed_perception.core.manifest import file_sha256, load_manifest
+from support.compression import small_recipe, write_images, write_recipe
 from support.models import write_segmenter
 
 TRAINING = {"epochs": 40, "batch": 1, "threads": 1, "patience": 40, "learning_rate": 1e-4}
@@ -50,7 +52,7 @@ def ready() -> None:
 
 
 def stopped(line: list[str], work: Path, how: signal.Signals) -> tuple[int, str]:
-    """Start a command, send it a signal once another epoch is in its checkpoint; return code and output."""
+    """Start a command, send it a signal once more epochs are in its checkpoint; return code and output."""
     before = epochs_done(work)
     with subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ready
@@ -66,7 +68,7 @@ def stopped(line: list[str], work: Path, how: signal.Signals) -> tuple[int, str]
 def epochs_done(work: Path) -> int:
     for path in work.rglob("state.json"):
         with contextlib.suppress(OSError, ValueError):
-            return int(json.loads(path.read_text())["epochs"])
+            return len(json.loads(path.read_text())["history"]["losses"])
     return 0
 
 
@@ -77,6 +79,9 @@ def hidden(work: Path) -> list[str]:
 def test_ctrl_c_and_kill_lose_nothing_that_was_finished(tmp_path: Path) -> None:
     """After both interruptions the third run ends with the same file as an uninterrupted run."""
     line, work = command(tmp_path), tmp_path / "w"
+    uninterrupted = subprocess.Popen(
+        [*line[:-1], str(tmp_path / "w2")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
     code, words = stopped(line, work, signal.SIGINT)
 
@@ -94,9 +99,9 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_finished(tmp_path: Path) -> None:
     assert hidden(work)
 
     resumed = subprocess.run(line, capture_output=True, text=True, check=False)
-    again = subprocess.run([*line[:-1], str(tmp_path / "w2")], capture_output=True, text=True, check=False)
+    _, words = uninterrupted.communicate()
 
-    assert (resumed.returncode, again.returncode) == (0, 0), resumed.stderr + again.stderr
+    assert (resumed.returncode, uninterrupted.returncode) == (0, 0), resumed.stderr + words
     assert sorted(path.name for path in work.iterdir()) == ["tiny_segmenter"]
     assert not hidden(work) and not (work / "tiny_segmenter" / "checkpoints").exists()
     files = [folder / "tiny_segmenter" / "small.onnx" for folder in (work, tmp_path / "w2")]
@@ -114,6 +119,25 @@ def test_no_room_for_teacher_outputs_is_one_line(tmp_path: Path) -> None:
 
     last = " ".join(done.stderr.split())
     assert done.returncode == 1
-    assert "error: cannot write to" in last and "File too large" in last and "--work" in last
+    assert "error: cannot write to" in last and "File too large" in last and "another work folder" in last
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "w").exists()
+
+
+def test_a_run_resumes_only_with_the_same_input_output_and_runtime(tmp_path: Path) -> None:
+    """Steps trained on images prepared otherwise, or allocated by another runtime's times, do not count."""
+    manifest = load_manifest(write_segmenter(tmp_path / "m"))
+    recipe = small_recipe(tmp_path / "r", verify={"frames": 8})
+    samples = choose_samples(recipe, str(write_images(tmp_path / "images", 40)), None)
+    output = manifest.output.model_copy(update={"options": {"layout": "NHWC"}})
+    others = [
+        manifest.model_copy(update={"input": manifest.input.model_copy(update={"scale": 0.5})}),
+        manifest.model_copy(update={"output": output}),
+        manifest.model_copy(update={"labels": manifest.labels[::-1]}),
+    ]
+    own = checkpoint_folder(manifest, "small", recipe, samples)
+
+    folders = [checkpoint_folder(other, "small", recipe, samples) for other in others]
+
+    assert own == checkpoint_folder(manifest, "small", recipe, samples, "onnxruntime")
+    assert len({own, *folders, checkpoint_folder(manifest, "small", recipe, samples, "openvino")}) == 5

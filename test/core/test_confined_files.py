@@ -101,7 +101,7 @@ def test_the_command_s_consent_holds_for_its_processes_too(
     monkeypatch.setattr("sys.argv", arguments)
     with pytest.raises(SystemExit, match="1"):
         main()
-    assert "adcp --allow-outside" in capsys.readouterr().err
+    assert "allow_outside of the node or the command" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", [*arguments[:place], "--allow-outside", *arguments[place:]])
     with pytest.raises(SystemExit, match="0"):
         main()

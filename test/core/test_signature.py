@@ -163,7 +163,7 @@ def test_keys_of_other_types_and_no_keys_are_refused(model: Path, private: Path,
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
 def test_openssl_makes_keys_and_signatures_that_are_accepted(model: Path, tmp_path: Path) -> None:
-    """So a key can live where the organization keeps its keys: the commands are those of docs/security.md."""
+    """So a key can live where the organization keeps its keys: the commands: docs/guides/security.md."""
     key, public, manifest = tmp_path / "own.pem", tmp_path / "own.pub.pem", model / "model.yaml"
     for command in (
         f"genpkey -algorithm ed25519 -out {key}",

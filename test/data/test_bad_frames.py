@@ -34,7 +34,7 @@ def test_a_share_is_rounded_up_and_a_number_is_a_number(total: int, percent: int
 
 @pytest.mark.parametrize("text", ["", "%", "-1", "1.5", "nan", "inf%", "101%", "ten"])
 def test_a_limit_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match="--max-bad-frames"):
+    with pytest.raises(DataError, match="max_bad_frames"):
         BadFrameLimit(text)
 
 
@@ -77,7 +77,7 @@ def test_bad_images_are_left_out_up_to_the_limit(tmp_path: Path) -> None:
     assert source.readable(range(12)) == [0, 1, 2, 3, 5, 6, 8, 9, 10, 11]
     assert source.readable([4, 5, 6]) == [5, 6]
     assert (source.account().checked, sum(source.account().bad.values())) == (12, 2)
-    with pytest.raises(DataError, match=r"2 of 12 .*--max-bad-frames 1 allows 1: .*004\.jpg.*007\.jpg"):
+    with pytest.raises(DataError, match=r"2 of 12 .*max_bad_frames 1 allows 1: .*004\.jpg.*007\.jpg"):
         open_frames(str(folder), max_bad=BadFrameLimit("1")).readable(range(12))
 
 

@@ -163,7 +163,7 @@ def test_a_damaged_chunk_costs_its_frames_only(tmp_path: Path) -> None:
     assert lost == stamps_of(80)[29:58], "the second chunk's"
     (reason,) = source.account().bad
     assert "a chunk of bag.mcap" in reason
-    with pytest.raises(DataError, match=r"29 of 80 frames .* --max-bad-frames 10% allows 8"):
+    with pytest.raises(DataError, match=r"29 of 80 frames .* max_bad_frames 10% allows 8"):
         open_frames(str(bag)).readable(range(80))
 
 

@@ -19,6 +19,7 @@ import yaml
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.data import unpacked
 from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.workspace import temporary
 from support.bags import (
     COMPRESSED_TOPIC,
     road_frames,
@@ -59,7 +60,7 @@ def own_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    monkeypatch.setattr(unpacked, "_folders", {})
+    monkeypatch.setattr(temporary, "_of_process", {})
     monkeypatch.setattr(unpacked, "_unpacked", {})
     return scratch
 

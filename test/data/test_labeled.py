@@ -168,7 +168,7 @@ def test_boxes_without_area_are_left_out(tmp_path: Path) -> None:
         ({"annotations": [{"image_id": 9, "category_id": 7, "bbox": [0, 0, 1, 1]}]}, "image 9, which is not"),
         ({"annotations": [{"image_id": 0, "category_id": 99, "bbox": [0, 0, 1, 1]}]}, "unknown category 99"),
         ({"images": [{"id": 0, "file_name": "gone.jpg"}]}, "1 images, 1 of them missing"),
-        ({"categories": [{"id": 7, "name": "tram"}], "annotations": []}, "--label-map"),
+        ({"categories": [{"id": 7, "name": "tram"}], "annotations": []}, "a label map"),
     ],
 )
 def test_malformed_coco(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:

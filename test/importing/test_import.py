@@ -123,7 +123,7 @@ def test_dynamic_sizes_are_required_as_options_and_pinned(tmp_path: Path) -> Non
             value.type.tensor_type.shape.dim[axis].dim_param = name
     source = tmp_path / "open.onnx"
     onnx.save(model, str(source))
-    with pytest.raises(ModelFileError, match="--input-width and --input-height"):
+    with pytest.raises(ModelFileError, match="give its width and height"):
         import_model(source, tmp_path / "made", ImportRequest("segmentation", labels=LABELS))
     sizes = {"width": 32, "height": 24}
     import_model(source, tmp_path / "made", ImportRequest("segmentation", labels=LABELS, input=sizes))

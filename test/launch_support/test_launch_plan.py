@@ -11,7 +11,7 @@ import pytest
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import TaskName
-from ad_compressed_perception.core.task_names import DEFAULT_TASKS, RAW, TASK_NAMES
+from ad_compressed_perception.core.task_names import DEFAULT_TASKS, MULTI_TASK, RAW, TASK_NAMES
 from ad_compressed_perception.launch_support.argument_values import (
     find_model,
     of_camera,
@@ -31,7 +31,9 @@ from ad_compressed_perception.launch_support.plan import (
     write_parameters,
 )
 from ad_compressed_perception.nodes.monitor_options import TaskOptions
+from ad_compressed_perception.nodes.options import parse_backend_options
 from ad_compressed_perception.tasks import TASKS
+from ad_road_simulation.faults.options import FaultOptions
 from ad_road_simulation.launch_support.demo_plan import demo_nodes
 from ad_road_simulation.nodes.road_camera_options import WeatherOption
 from support.models import write_planner
@@ -63,6 +65,16 @@ def test_a_task_s_own_argument_overrides_the_general_one() -> None:
 
     assert nodes["/detection"] == {"variant": "int8"}
     assert nodes["/planning"] == {"variant": "fp32", "backend": "openvino"}
+
+
+def test_a_fallback_is_of_the_compressed_side_as_the_baseline_has_none() -> None:
+    given = arguments(tasks="planning", fallback="baseline", frame_timeout_ms="250", hold_last_ms="300")
+
+    nodes = by_name(compare_nodes(given))
+
+    guarded = {"fallback_variant": "baseline", "frame_timeout_ms": 250.0, "hold_last_ms": 300.0}
+    assert nodes["/compressed/planning"] == guarded
+    assert nodes["/baseline/planning"] == {}
 
 
 def test_variant_applies_to_the_compressed_side_and_model_to_both() -> None:
@@ -197,6 +209,47 @@ def test_a_planner_can_only_drive_where_it_runs() -> None:
         demo_nodes(demo(tasks="detection", drive="baseline"))
 
 
+MODELS = REPOSITORY / "models"
+
+
+def test_a_fault_is_injected_into_the_compressed_side_with_the_baseline_as_standby() -> None:
+    nodes = by_name(demo_nodes(demo(fault="nan:0.25", models=str(MODELS))))
+
+    assert "backend" not in nodes["/baseline/planning"]
+    planning, detection = nodes["/compressed/planning"], nodes["/compressed/detection"]
+    assert planning["variant"] == "prune_int8_onnxruntime", (
+        "accepted, and on the runtime that is always there"
+    )
+    assert planning["backend"] == detection["backend"] == "fault_injection"
+    assert planning["fallback_variant"] == "baseline"
+    options = parse_backend_options(planning["backend_options"])
+    assert FaultOptions(**options).kind == ["nan"], "a text, not the number of YAML or JSON"
+    assert options["probability"] == 0.25 and options["inner"] == "onnxruntime"
+
+
+def test_a_named_variant_gets_the_fault_in_its_own_runtime() -> None:
+    given = demo(fault="hang", models=str(MODELS), tasks="planning", variant="prune_int8")
+    compressed = by_name(demo_nodes(given))["/compressed/planning"]
+
+    assert compressed["variant"] == "prune_int8"
+    assert parse_backend_options(compressed["backend_options"])["inner"] == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("fire", "fault:=fire: unknown fault 'fire'; known: raise"), ("nan:7", "fault:=nan:7: .*at most 1")],
+)
+def test_a_fault_that_is_none_is_refused(fault: str, words: str) -> None:
+    with pytest.raises(AdcpError, match=words):
+        demo_nodes(demo(fault=fault, models=str(MODELS)))
+
+
+def test_a_model_without_an_accepted_variant_has_nothing_to_inject_into(tmp_path: Path) -> None:
+    write_planner(tmp_path / "road_planning")
+    with pytest.raises(AdcpError, match="no accepted variant; name one with variant:="):
+        demo_nodes(demo(fault="nan", tasks="planning", models=str(tmp_path)))
+
+
 # ---- more arguments
 
 
@@ -296,7 +349,7 @@ def test_a_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_names_that_are_stated_twice_are_the_same() -> None:
     """A launch cannot import the modules that have them: those need more than every machine has."""
-    assert tuple(TASKS) == (*TASK_NAMES, RAW) == get_args(TaskName)
+    assert tuple(TASKS) == (*TASK_NAMES, RAW, MULTI_TASK) == get_args(TaskName)
     pytest.importorskip("launch_ros", reason="ROS 2's launch_ros is not installed")
     from ad_road_simulation.launch_support.arguments import WEATHERS
 

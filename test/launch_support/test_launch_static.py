@@ -52,6 +52,10 @@ EVERYTHING = {
     "keep_when_busy": "newest",
     "every_nth": "3",
     "camera_rate_hz": "30.5",
+    "process_watchdog_s": "20",
+    "fallback": "baseline",
+    "frame_timeout_ms": "250",
+    "hold_last_ms": "300",
     "odometry_topic": "/odometry",
     "baseline_variant": "fp32",
     "baseline_backend": "onnxruntime",
@@ -416,6 +420,13 @@ def test_the_demo_s_planner_drives_the_car_it_sees(bag: str, tmp_path: Path) -> 
     assert camera == {"drive": "command"}
 
 
+@pytest.mark.parametrize("fault", ["", "nan"])
+def test_faults_are_enabled_only_where_one_is_asked_for(fault: str, bag: str, tmp_path: Path) -> None:
+    recording = read(REPOSITORY / "launch/demo.launch.py", tmp_path, bag, tasks="planning", fault=fault)
+
+    assert recording.environment == ({"ADCP_INJECT_FAULTS": "1"} if fault else {})
+
+
 def test_compose_is_given_the_same_nodes(bag: str, tmp_path: Path) -> None:
     path = REPOSITORY / "launch/compare.launch.py"
     separate = read(path, tmp_path, bag, namespace="car")
@@ -511,3 +522,34 @@ def test_camera_topics(image_topic: str, raw: str, compressed: str, context: Any
     assert node.resolve_topic_name("image") == raw
     assert node.resolve_topic_name("image/compressed") == compressed
     node.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("respawn", "argument", "file", "passed"),
+    [
+        ("true", "", "/**: {ros__parameters: {threads: 1}}  # process_watchdog_s: 3.0\n", 10.0),
+        ("true", "0", "/**: {ros__parameters: {threads: 1}}\n", 0.0),
+        ("true", "", "/**: {ros__parameters: {process_watchdog_s: 3.0}}\n", None),
+        ("false", "", "/**: {ros__parameters: {threads: 1}}\n", None),
+    ],
+)
+def test_processes_that_are_started_again_are_ended_when_nothing_in_them_runs(
+    respawn: str, argument: str, file: str, passed: float | None, tmp_path: Path
+) -> None:
+    """Without respawn the end would make a passing fault a lasting one; what the user says goes before."""
+    params_file = tmp_path / "parameters.yaml"
+    params_file.write_text(file)
+
+    recording = record(
+        REPOSITORY / "launch" / "perception.launch.py",
+        tmp_path,
+        params_file=str(params_file),
+        tasks="planning",
+        model="m",
+        respawn=respawn,
+        process_watchdog_s=argument,
+    )
+
+    *_, overrides = recording.processes[0]["parameters"]
+    (section,) = yaml.safe_load(Path(overrides).read_text()).values()
+    assert section["ros__parameters"].get("process_watchdog_s") == passed

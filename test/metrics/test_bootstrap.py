@@ -16,9 +16,10 @@ from ad_compressed_perception.metrics.bootstrap import (
     paired_bootstrap,
     percentile_interval,
     resample_indices,
+    vector_bootstrap,
 )
 
-_VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
+_VALUES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40)
 
 
 @given(_VALUES)
@@ -52,11 +53,13 @@ def test_same_seed_same_interval() -> None:
     assert bootstrap_interval(values, seed=3) != bootstrap_interval(values, seed=4)
 
 
-def test_no_values_give_nan() -> None:
-    """No values give NaN, which is no data, and one value gives itself."""
+def test_less_than_two_values_give_nan() -> None:
+    """Every resample of one value is that value: an interval without width would pass for certainty."""
     assert all(math.isnan(bound) for bound in bootstrap_interval([]))
     assert all(math.isnan(bound) for bound in paired_bootstrap(0, lambda _: 1.0))
-    assert bootstrap_interval([2.5]) == (2.5, 2.5)
+    assert all(math.isnan(bound) for bound in bootstrap_interval([2.5]))
+    assert all(math.isnan(bound) for bound in paired_bootstrap(1, lambda _: 1.0))
+    assert np.isnan(vector_bootstrap(1, lambda drawn: [1.0, float(drawn[0])])).tolist() == [[True] * 2] * 2
 
 
 def test_undefined_resamples_are_left_out() -> None:

@@ -14,7 +14,7 @@ from ad_compressed_perception.metrics.iou import iou_per_class
 from ad_compressed_perception.metrics.label_weights import (
     informative_labels,
     label_weights,
-    weighted_iou,
+    weighted_mean,
 )
 
 ALL = np.ones(3, bool)
@@ -22,7 +22,8 @@ ALL = np.ones(3, bool)
 
 def score(confusion: NDArray[np.int64], informative: NDArray[np.bool_] = ALL) -> float:
     every = np.ones(len(confusion), bool)
-    return weighted_iou(confusion, label_weights(confusion, informative, every))
+    weights = label_weights(confusion, informative, every)
+    return float(weighted_mean(iou_per_class(confusion), weights))
 
 
 def test_a_handful_of_pixels_does_not_count_as_the_road() -> None:

@@ -24,7 +24,8 @@ from ad_compressed_perception.monitor.gate import Gate, ModelInfo
 from ad_compressed_perception.monitor.limits import WatchLimits
 from ad_compressed_perception.monitor.watch import Watch, log_line
 from ad_compressed_perception.monitor.windows import FrameWindow
-from ad_compressed_perception.report.schema import Alarm, TaskReport
+from ad_compressed_perception.report.schemas.comparison import TaskReport
+from ad_compressed_perception.report.schemas.pairs import Alarm
 
 NODES = {"baseline": "/baseline/detection", "int8": "/int8/detection"}
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -91,6 +92,8 @@ class Drive:
         texts = dict.fromkeys(
             ("model", "variant", "backend", "requested_provider", "provider", "precision"), self.variant
         )
+        if name == "baseline":
+            texts["variant"] = "fp32"  # the same model in both would be nothing to compare
         report = NodeReport(
             node=NODES[name],
             task="detection",
@@ -293,7 +296,7 @@ def test_figures_of_the_model_that_ran_before_are_not_those_of_the_present_one()
     drive.run(3.0)
     windows = drive.task.comparison["int8"].windows
     assert (windows["10s"].score, windows["60s"].score) == (1.0, 1.0)
-    assert drive.monitor.changes[-1].startswith("detection/int8 ran x/x before y/y: figures of the whole run")
+    assert drive.monitor.changes[-1].startswith("detection/int8 ran x/x on x before y/y on y: figures of the")
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,13 @@ from ad_compressed_perception.nodes.monitor_options import (
     task_comparison,
     variant_names,
 )
-from ad_compressed_perception.report.markdown import uncounted_frames
-from ad_compressed_perception.report.read import parse_report
-from ad_compressed_perception.report.schema import (
+from ad_compressed_perception.report.frame_counters import uncounted_frames
+from ad_compressed_perception.report.schemas.agreement import (
     DetectionFigures,
     PlanningFigures,
-    Report,
     SegmentationFigures,
 )
+from ad_compressed_perception.report.schemas.comparison import Report
 
 NODES = {"baseline": "/baseline/detection", "int8": "/int8/detection"}
 
@@ -144,7 +143,7 @@ def test_a_summary_without_a_frame_is_a_valid_report() -> None:
     # Nothing measured must be null in JSON, never NaN (which is not JSON).
     text = Report(tasks=monitor().summary()).to_json()
     assert "NaN" not in text
-    task = parse_report(text).tasks["detection"]
+    task = Report.parse(text).tasks["detection"]
     assert task.variants["int8"].end_to_end_ms.p50 is None
     assert task.comparison["int8"].speedup_infer_p50 is None
     assert task.comparison["int8"].agreement is None
@@ -154,6 +153,8 @@ def test_several_variants_share_one_baseline() -> None:
     nodes = {**NODES, "pruned": "/pruned/detection"}
     found = ComparisonMonitor({"detection": TaskComparison(nodes, "baseline")}, now_s=0.0)
     found.add_result("detection", "int8", 1, boxes(1), 0.0)
+    found.add_report("detection", "int8", Sender(NODES["int8"]).complete(1), 0.0)
+    found.add_report("detection", "baseline", Sender(NODES["baseline"]).complete(1), 0.0)
     agreed = found.add_result("detection", "baseline", 1, boxes(1), 0.0)
     assert len(agreed) == 1  # with int8; pruned has no result yet
     found.add_result("detection", "pruned", 1, boxes(1), 0.1)

@@ -14,8 +14,8 @@ from ad_compressed_perception.core.results import Detections, LabelMask, Traject
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskComparison
 from ad_compressed_perception.monitor.diagnostics import Level, MonitorDiagnostics
 from ad_compressed_perception.report.markdown import render_markdown
-from ad_compressed_perception.report.read import parse_report
-from ad_compressed_perception.report.schema import DetectionFigures, PlanningFigures, Report
+from ad_compressed_perception.report.schemas.agreement import DetectionFigures, PlanningFigures
+from ad_compressed_perception.report.schemas.comparison import Report
 
 NODES = {"fp32": "/a/detection", "int8": "/b/detection"}
 
@@ -51,7 +51,7 @@ def test_both_variants_are_compared_with_the_ground_truth() -> None:
     assert task.comparison["int8"].agreement is not None
 
     report = Report(tasks=found.summary())
-    assert parse_report(report.to_json()).tasks["detection"].accuracy["int8"].pairs == 3
+    assert Report.parse(report.to_json()).tasks["detection"].accuracy["int8"].pairs == 3
     assert "## Against the ground truth" in render_markdown(report)
 
 
@@ -142,7 +142,7 @@ def test_the_monitor_receives_the_ground_truth_on_its_topic(tmp_path: Path, ros_
 
     def compared() -> DetectionFigures | None:
         for message in reversed(recorder.received["/latency_monitor/summary"]):
-            accuracy = parse_report(message.data).tasks["detection"].accuracy["detection"]
+            accuracy = Report.parse(message.data).tasks["detection"].accuracy["detection"]
             if accuracy.pairs >= 3:
                 assert isinstance(accuracy.figures, DetectionFigures)
                 return accuracy.figures

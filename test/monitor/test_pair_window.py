@@ -14,7 +14,7 @@ from ad_compressed_perception.core.results import Detections, LabelMask, Result,
 from ad_compressed_perception.metrics.agreement import agreement
 from ad_compressed_perception.monitor.gate import Gate
 from ad_compressed_perception.monitor.pair_window import PairWindow, Scored
-from ad_compressed_perception.report.schema import (
+from ad_compressed_perception.report.schemas.agreement import (
     DetectionFigures,
     PlanningFigures,
     SegmentationFigures,

@@ -25,8 +25,9 @@ from vision_msgs.msg import Classification, LabelInfo
 
 from ad_compressed_perception.messages.timing import from_message
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
-from ad_compressed_perception.report.read import parse_report
-from ad_compressed_perception.report.schema import ClassificationFigures, ComparisonWindow
+from ad_compressed_perception.report.schemas.agreement import ClassificationFigures
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.report.schemas.pairs import ComparisonWindow
 from ad_compressed_perception.watch.view import score_text
 from support.classifiers import LABELS, draw_color, write_classifier
 from support.ros import Recorder, image_message, node_process
@@ -82,7 +83,7 @@ def test_classes_are_published_compared_and_drawn(tmp_path: Path, recorder: Reco
     def pairs() -> int:
         summaries = recorder.received["/latency_monitor/summary"]
         return (
-            parse_report(summaries[-1].data).tasks["classification"].comparison["compressed"].pairs
+            Report.parse(summaries[-1].data).tasks["classification"].comparison["compressed"].pairs
             if summaries
             else 0
         )
@@ -104,7 +105,7 @@ def test_classes_are_published_compared_and_drawn(tmp_path: Path, recorder: Reco
         assert [one.class_name for one in labels.class_map] == LABELS
         timing = from_message(recorder.received[f"{BASELINE}/timing"][-1])
         assert (timing.task, timing.timing.outcome) == ("classification", "processed")
-        found = parse_report(recorder.received["/latency_monitor/summary"][-1].data)
+        found = Report.parse(recorder.received["/latency_monitor/summary"][-1].data)
         comparison = found.tasks["classification"].comparison["compressed"]
         figures = comparison.agreement
         assert isinstance(figures, ClassificationFigures)

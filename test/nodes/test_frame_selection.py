@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ad_compressed_perception.nodes.frame_selection import FrameSelection, is_nth, prefers, rank
 from ad_compressed_perception.nodes.frame_slot import LatestFrameSlot
-from ad_compressed_perception.nodes.worker import Arrival, FrameWorker
+from ad_compressed_perception.nodes.worker import Arrival, FrameWorker, Processed
 
 START_NS = 1_479_425_491_191_381_351
 RATES_HZ = st.sampled_from([7.5, 10.0, 12.5, 15.0, 20.0, 24.0, 29.97, 30.0, 60.0])
@@ -133,11 +133,11 @@ def test_a_busy_worker_keeps_the_frame_of_the_higher_rank_and_counts_the_others(
     """Failed before: whatever was newest was kept, and two busy nodes had other frames each."""
     busy, go_on, processed, done = Event(), Event(), [], []
 
-    def process(arrival: Arrival) -> dict[str, float]:
+    def process(arrival: Arrival) -> Processed:
         processed.append(arrival.stamp_ns)
         busy.set()
         assert go_on.wait(30.0)
-        return {"infer": 1.0}
+        return Processed({"infer": 1.0})
 
     worker = FrameWorker(process, lambda timing, counters: done.append((timing, counters)))
     worker.prefers = prefers

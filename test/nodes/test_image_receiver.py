@@ -27,7 +27,7 @@ from ad_compressed_perception.nodes import image_receiver
 from ad_compressed_perception.nodes.image_receiver import seconds_waited
 from ad_compressed_perception.nodes.image_subscription import ImageSubscription
 from ad_compressed_perception.nodes.qos import image_qos
-from ad_compressed_perception.nodes.worker import Arrival, FrameWorker
+from ad_compressed_perception.nodes.worker import Arrival, FrameWorker, Processed
 from support.models import draw_scene
 from support.ros import PATIENCE_S, jpeg_message
 
@@ -57,10 +57,10 @@ class Camera:
         arrived_s = time.perf_counter() - waited_s
         self.worker.offer(Arrival(message, stamp_to_ns(message.header.stamp), 0.0, arrived_s))
 
-    def _process(self, arrival: Arrival) -> dict[str, float]:
+    def _process(self, arrival: Arrival) -> Processed:
         self.entered.set()
         assert self.leave.wait(PATIENCE_S)
-        return {}
+        return Processed({})
 
     def _on_frame_done(self, timing: FrameTiming, counters: FrameCounters) -> None:
         self.timings.append(timing)

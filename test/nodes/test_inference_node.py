@@ -135,7 +135,7 @@ def test_settings_change_live_and_invalid_values_are_refused_with_a_reason(
         refused = set_parameter("score_threshold", type=3, double_value=1.5)
         assert not refused.successful
         assert "1.5" in refused.reason
-        refused = set_parameter("variant", type=4, string_value="int8")
+        refused = set_parameter("transport", type=4, string_value="compressed")
         assert not refused.successful
         assert "configure" in refused.reason
         names = ["score_threshold", "transport", "model"]

@@ -21,9 +21,10 @@ from std_msgs.msg import String
 from ad_compressed_perception.compression.verification.rerender import render_again
 from ad_compressed_perception.nodes.latency_monitor_node import LIVE_MEASUREMENT
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
-from ad_compressed_perception.report.markdown import uncounted_frames
-from ad_compressed_perception.report.read import parse_report, read_report
-from ad_compressed_perception.report.schema import ComparisonReport, DetectionFigures, Report
+from ad_compressed_perception.report.frame_counters import uncounted_frames
+from ad_compressed_perception.report.schemas.agreement import DetectionFigures
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.report.schemas.pairs import ComparisonReport
 from dev.check_html import faults
 from support.models import draw_scene, write_detector
 from support.ros import Recorder, image_message, node_process
@@ -50,7 +51,7 @@ def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path,
         camera.publish(image_message(draw_scene(0), next(stamps)))
 
     def last() -> Report:
-        return parse_report(recorder.received["/latency_monitor/summary"][-1].data)
+        return Report.parse(recorder.received["/latency_monitor/summary"][-1].data)
 
     def compared() -> ComparisonReport | None:
         if not recorder.received["/latency_monitor/summary"]:
@@ -128,7 +129,7 @@ def test_a_killed_node_is_reported_and_the_monitor_keeps_running(tmp_path: Path,
         assert monitor.stop(signal.SIGINT) == 0
         assert "Traceback" not in monitor.log
 
-    report = read_report(report_path)  # refuses what the schema does not allow
+    report = Report.read(report_path)  # refuses what the schema does not allow
     (page,) = render_again(report_path, tmp_path / "live.html")
     assert faults(page.read_text("utf-8")) == []
     task = report.tasks["detection"]
@@ -205,7 +206,7 @@ def test_two_nodes_of_one_name_are_named(tmp_path: Path, recorder: Recorder) -> 
         )
 
     def has_problem() -> bool:
-        texts = [parse_report(each.data).problems for each in recorder.received["/latency_monitor/summary"]]
+        texts = [Report.parse(each.data).problems for each in recorder.received["/latency_monitor/summary"]]
         return any("/a/detection/timing has 2 publishers" in text for text in sum(texts, []))
 
     with node_process("latency_monitor_node", *options, log=tmp_path / "log"):

@@ -34,8 +34,8 @@ from ad_compressed_perception.nodes.figure_topics import COMPARISON_FIGURES, NOD
 from ad_compressed_perception.nodes.latency_monitor_node import LatencyMonitorNode
 from ad_compressed_perception.nodes.monitor_options import MonitorOptions, TaskOptions
 from ad_compressed_perception.nodes.qos import LATCHED_QOS, RESULT_QOS, TIMING_QOS
-from ad_compressed_perception.report.read import parse_report
-from ad_compressed_perception.report.schema import Alarm
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.report.schemas.pairs import Alarm
 from support.packaging import REPOSITORY
 from support.ros import Recorder
 
@@ -155,7 +155,7 @@ def test_figures_can_be_drawn_and_end_with_the_data(setting: Callable[[str], Set
     assert value("end_to_end_p50_ms") == pytest.approx(15.0)
 
     def alarm_of(figure: str) -> Alarm | None:
-        task = parse_report(recorder.received["/car1/latency_monitor/summary"][-1].data).tasks["detection"]
+        task = Report.parse(recorder.received["/car1/latency_monitor/summary"][-1].data).tasks["detection"]
         assert task.limits["compressed"].min_agreement == pytest.approx(0.9)
         return next((each for each in task.alarms if each.figure == figure), None)
 
@@ -245,6 +245,6 @@ def test_a_strangers_model_info_is_counted_and_not_used(setting: Callable[[str],
 
 
 def test_every_figure_and_parameter_is_documented() -> None:
-    page = (REPOSITORY / "docs" / "monitor.md").read_text("utf-8")
+    page = (REPOSITORY / "docs" / "guides" / "monitor.md").read_text("utf-8")
     names = {*NODE_FIGURES, *COMPARISON_FIGURES, *MonitorOptions.model_fields, *TaskOptions.model_fields}
     assert not [name for name in names if f"`{name}`" not in page]

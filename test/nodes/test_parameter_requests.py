@@ -74,6 +74,7 @@ def test_every_node_takes_its_own_parameters_again(tmp_path: Path, recorder: Rec
     file.write_text(yaml.safe_dump(sections))
 
     with node_process("compose", "--params-file", str(file), log=tmp_path / "log") as process:
+        recorder.meet(*nodes)
         for node in nodes:
             given = dump(recorder, node)
             assert len(given) > 10
@@ -83,7 +84,8 @@ def test_every_node_takes_its_own_parameters_again(tmp_path: Path, recorder: Rec
             assert answer.result.successful, node
         # Another value than the present one is refused with the reason.
         for node, name, reason in (
-            ("/detection", "model", "takes effect at configure"),
+            ("/detection", "transport", "takes effect at configure"),
+            ("/detection", "model", "no model at dusk"),
             ("/detection", "autostart", "read once, at the node's start"),
             ("/planning", "use_odometry", "takes effect at configure"),
             ("/latency_monitor", "report_path", "at the monitor's start"),
@@ -118,9 +120,9 @@ def test_a_value_takes_effect_only_once_it_is_set(ros_context: Any) -> None:
         proposed = rclpy.Parameter("min_rate_hz", value=7.0)
 
         assert not node.set_parameters([proposed])[0].successful
-        assert node._health.min_rate_hz == 0.0
+        assert node._own_parameters.health.min_rate_hz == 0.0
         node._on_set_parameters_callbacks.pop()
         assert node.set_parameters([proposed])[0].successful
-        assert node._health.min_rate_hz == 7.0
+        assert node._own_parameters.health.min_rate_hz == 7.0
     finally:
         node.destroy_node()

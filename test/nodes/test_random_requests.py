@@ -37,7 +37,7 @@ from support.models import DETECTOR_LABELS, WRITERS, draw_scene
 from support.ros import NodeProcess, Recorder, image_message, jpeg_message, node_process
 
 pytestmark = pytest.mark.ros
-COUNT = int(os.environ.get("ADCP_RANDOM_REQUESTS", "3000"))
+COUNT = int(os.environ.get("ADCP_RANDOM_REQUESTS", "1500"))
 SEED = int(os.environ.get("ADCP_RANDOM_SEED", "12"))
 TASKS = ("detection", "segmentation", "planning")
 NODES = tuple(f"/car/{task}" for task in TASKS)

@@ -26,7 +26,7 @@ from vision_msgs.msg import Detection2DArray
 
 from ad_compressed_perception.messages.timing import reports_of
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
-from ad_compressed_perception.report.read import parse_report
+from ad_compressed_perception.report.schemas.comparison import Report
 from support.bags import write_bag
 from support.models import draw_scene, write_detector, write_planner, write_segmenter
 from support.ros import PATIENCE_S, Recorder
@@ -112,7 +112,7 @@ def test_all_nodes_and_the_bag_player_run_with_the_rclpy_of_humble(
 
     def pairs() -> int:
         summaries = recorder.received["/latency_monitor/summary"]
-        comparison = parse_report(summaries[-1].data).tasks["detection"].comparison if summaries else {}
+        comparison = Report.parse(summaries[-1].data).tasks["detection"].comparison if summaries else {}
         return comparison["compressed"].pairs if "compressed" in comparison else 0
 
     log = tmp_path / "log"

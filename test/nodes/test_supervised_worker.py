@@ -16,7 +16,8 @@ from ad_compressed_perception.core.timing import FrameCounters, FrameTiming
 from ad_compressed_perception.monitor.frame_health import Level
 from ad_compressed_perception.nodes.supervised_worker import SupervisedWorker
 from ad_compressed_perception.nodes.watchdog import Action
-from ad_compressed_perception.nodes.worker import Arrival
+from ad_compressed_perception.nodes.worker import Arrival, Processed
+from ad_compressed_perception.serving.served_model import ModelIdentity, ServedModel
 
 PATIENCE_S = 30.0
 
@@ -27,12 +28,12 @@ class Model:
     def __init__(self, hang: Event) -> None:
         self.hang, self.in_use, self.closed, self.was_closed_in_use = hang, False, Event(), False
 
-    def process(self) -> dict[str, float]:
+    def run(self, frame: object) -> tuple[None, dict[str, float]]:
         self.in_use = True
         while self.hang.is_set():
             time.sleep(0.01)
         self.in_use = False
-        return {"infer": 1.0}
+        return None, {"infer": 1.0}
 
     def close(self) -> None:
         self.was_closed_in_use |= self.in_use
@@ -49,13 +50,18 @@ class Bench:
         def open_model() -> Any:
             load(len(self.models))
             self.models.append(Model(self.hang))
-            return self.models[-1]
+            return ServedModel(self.models[-1], ModelIdentity())  # type: ignore[arg-type]
+
+        def process(arrival: Arrival) -> Processed:
+            model = self.supervised.models.primary
+            assert model is not None
+            return Processed(model.run(arrival.message)[1])
 
         def on_frame_done(timing: FrameTiming, counters: FrameCounters) -> None:
             self.counters = counters
 
         self.supervised = SupervisedWorker(
-            open_model, lambda model: None, lambda model, _: model.process(), on_frame_done, self.log.append
+            open_model, lambda model: None, process, on_frame_done, self.log.append
         )
         self.supervised.open(0.5, lambda: False)
         self.worker = self.supervised.start()
@@ -174,3 +180,78 @@ def test_stop_is_bounded_and_the_next_start_needs_a_new_model(benches: list[Benc
     bench.hang.clear()
     assert bench.models[0].closed.wait(PATIENCE_S)
     assert not bench.models[0].was_closed_in_use
+
+
+def other_model() -> tuple[Model, ServedModel]:
+    model = Model(Event())
+    return model, ServedModel(model, ModelIdentity(variant="other"))  # type: ignore[arg-type]
+
+
+def test_a_model_that_was_exchanged_while_the_one_before_hung_is_not_given_up(benches: list[Bench]) -> None:
+    """Failed before: the new model was taken for the hung one, and a rollback led back to that."""
+    bench = Bench()
+    benches.append(bench)
+    bench.begin_to_hang()
+    model, new = other_model()
+    bench.supervised.models.exchange(new)
+
+    bench.watch_until(lambda: bench.supervised.replacements)
+
+    assert bench.supervised.models.primary is new
+    assert bench.supervised.models.previous is None
+    assert len(bench.models) == 1  # nothing was loaded
+    assert not model.closed.is_set()
+    bench.worker.offer(Arrival(None, 2, 0.0))
+    bench.watch_until(lambda: bench.counters.counts["processed"])
+    bench.hang.clear()
+    assert bench.models[0].closed.wait(PATIENCE_S)
+    assert not bench.models[0].was_closed_in_use
+
+
+def test_a_replacement_does_not_take_the_place_of_a_model_that_came_first(benches: list[Bench]) -> None:
+    """Failed before: the parameters named the model of the exchange, and the one before it ran."""
+    leave = Event()
+
+    def load(number: int) -> None:
+        if number:
+            assert leave.wait(PATIENCE_S)
+
+    bench = Bench(load)
+    benches.append(bench)
+    bench.begin_to_hang()
+    bench.watch_until(lambda: bench.supervised.loading is not None)
+    model, new = other_model()
+    bench.supervised.models.exchange(new)
+
+    leave.set()
+    bench.watch_until(lambda: bench.supervised.replacements)
+
+    assert bench.supervised.models.primary is new
+    assert not model.closed.is_set()
+    assert bench.models[1].closed.wait(PATIENCE_S)
+
+
+def test_a_rollback_while_a_replacement_is_loading_ends_the_wait(benches: list[Bench]) -> None:
+    """Failed before: no frame was answered until the load ended; where it failed, the model was closed."""
+    leave = Event()
+
+    def load(number: int) -> None:
+        if number:
+            assert leave.wait(PATIENCE_S)
+            raise AdcpError("the file is gone")
+
+    bench = Bench(load)
+    benches.append(bench)
+    bench.begin_to_hang()
+    bench.watch_until(lambda: bench.supervised.loading is not None)
+    model, old = other_model()
+    bench.supervised.models.previous = old
+    assert bench.supervised.models.roll_back()
+
+    bench.watch_until(lambda: bench.supervised.loading is None)
+
+    bench.worker.offer(Arrival(None, 2, 0.0))
+    bench.watch_until(lambda: bench.counters.counts["processed"])
+    leave.set()
+    assert bench.supervised.models.primary is old
+    assert not model.closed.is_set()

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from ad_compressed_perception.core.timing import FrameCounters, FrameTiming, Outcome
 from ad_compressed_perception.messages.timing import reports_of
+from ad_compressed_perception.monitor.accounts import AnsweredBy
 from ad_compressed_perception.nodes.qos import TIMING_QOS
 from ad_compressed_perception.nodes.timing_publisher import TimingPublisher
 from support.ros import Recorder
@@ -55,6 +56,20 @@ class Source:
             [report.timing.stamp_ns for report in reports_of(message)]
             for message in self.recorder.received[TOPIC]
         ]
+
+
+def test_a_frame_that_nobody_answered_says_so_in_one_message_with_others(recorder: Recorder) -> None:
+    """Failed before: its level was primary."""
+    source = Source(recorder, 3600.0)
+    for outcome in ("processed", "dropped_busy", "processed", "dropped_stale"):
+        source.add(outcome)
+    source.publisher.flush()
+    recorder.wait_for(source.frames)
+    assert source.frames() == [[1, 2, 3, 4]]
+    reports = reports_of(recorder.received[TOPIC][0])
+    assert [report.level for report in reports] == ["primary", "none", "primary", "none"]
+    # The monitor knows by it whose the frame would have been.
+    assert all(AnsweredBy.of(report).is_primary for report in reports)
 
 
 def test_frames_of_a_period_come_in_one_message_with_their_own_counters(recorder: Recorder) -> None:

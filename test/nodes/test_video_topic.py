@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage
 
@@ -50,6 +51,8 @@ def test_a_burst_is_decoded_in_order_and_a_lost_packet_is_waited_out(
     arguments += ["-p", "qos_reliability:=reliable", "-p", "qos_depth:=50", "-p", "timing_period_s:=0.0"]
     with node_process("segmentation_node", *arguments, log=tmp_path / "log") as node:
         recorder.wait_for(publisher.get_subscription_count)
+        # By its answer the node's publisher of timings has found its subscription, too.
+        recorder.call(GetState, "/segmentation/get_state", GetState.Request())
         for index in range(15):  # at once: most are displaced by newer ones
             publish(index)
         recorder.wait_for(lambda: len(done()) == 15)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from threading import Event
 
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ad_compressed_perception.core.errors import AdcpError
-from ad_compressed_perception.nodes.loading import Loading
+from ad_compressed_perception.core.timing import FrameCounters, FrameTiming
 from ad_compressed_perception.nodes.stamp_gaps import StampGaps
 from ad_compressed_perception.nodes.watchdog import LONGEST_STEP_S, MAX_REPLACEMENTS, Action, Watchdog
-from ad_compressed_perception.nodes.worker import Arrival, FrameWorker, Progress
+from ad_compressed_perception.nodes.worker import Arrival, FrameWorker, Processed, Progress
+from ad_compressed_perception.serving.loading import Loading
 
 HANGING = Progress(finished=7, has_frame=True, is_alive=True)
 IDLE = Progress(finished=7, has_frame=False, is_alive=True)
@@ -77,36 +79,74 @@ def test_a_stopped_process_is_no_hang(pause_s: float) -> None:
     assert watchdog.hung_s <= LONGEST_STEP_S
 
 
-def test_an_abandoned_thread_changes_nothing_any_more_and_releases_its_model() -> None:
-    outcomes: dict[int, str] = {}
-    entered, leave, released, done = Event(), Event(), Event(), Event()
+class HangingOnce:
+    """Processes frames; the first one waits for ``leave`` and then claims, too late."""
 
-    def process(arrival: Arrival) -> dict[str, float]:
-        entered.set()
-        assert leave.wait(30)
-        return {"infer": 1.0}
+    def __init__(self) -> None:
+        self.entered, self.leave, self.done = Event(), Event(), Event()
+        self.outcomes: dict[int, str] = {}
+        self.claims: list[bool] = []
+        self.worker = FrameWorker(self._process, self._on_frame_done)
+        self._is_first = True
 
-    def on_frame_done(timing: object, counters: object) -> None:
-        outcomes[timing.stamp_ns] = f"{timing.outcome} {timing.reason}"  # type: ignore[attr-defined]
-        if len(outcomes) == 2:
-            done.set()
+    def _process(self, arrival: Arrival) -> Processed:
+        was_first, self._is_first = self._is_first, False
+        if was_first:
+            self.entered.set()
+            assert self.leave.wait(30)
+        self.claims.append(self.worker.claim(arrival))
+        if was_first:
+            self.done.set()
+        return Processed({"infer": 1.0})
 
-    worker = FrameWorker(process, on_frame_done, released.set)
+    def _on_frame_done(self, timing: FrameTiming, counters: FrameCounters) -> None:
+        self.outcomes[timing.stamp_ns] = f"{timing.outcome} {timing.reason}"
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_an_abandoned_thread_changes_nothing_any_more_and_publishes_nothing() -> None:
+    bench = HangingOnce()
+    worker = bench.worker
     worker.start()
     worker.offer(Arrival(None, 1, 0.0))
-    assert entered.wait(30)
+    assert bench.entered.wait(30)
     worker.offer(Arrival(None, 2, 0.0))
     assert worker.abandon()
-    assert outcomes[1].startswith("failed abandoned after")
-    assert not released.is_set()  # it is still in use
-    worker.resume(lambda arrival: {"infer": 1.0}, lambda: None)
-    assert done.wait(30)
-    leave.set()
-    assert released.wait(30)
+    assert bench.outcomes[1].startswith("failed abandoned after")
+    worker.resume()
+    wait_until(lambda: len(bench.outcomes) == 2)
+    bench.leave.set()
+    assert bench.done.wait(30)
     assert worker.stop()
-    assert outcomes[1].startswith("failed abandoned after")
-    assert outcomes[2] == "processed "
+    assert bench.claims == [True, False]
+    assert bench.outcomes[1].startswith("failed abandoned after")
+    assert bench.outcomes[2] == "processed "
     assert worker.counters().counts == {"processed": 1, "dropped_stale": 0, "dropped_busy": 0, "failed": 1}
+
+
+def test_a_frame_that_hangs_is_taken_over_by_a_new_thread_and_counted_once() -> None:
+    bench = HangingOnce()
+    worker = bench.worker
+    worker.start()
+    assert not worker.take_over(0.0)  # nothing is in work
+    worker.offer(Arrival(None, 1, 0.0))
+    assert bench.entered.wait(30)
+    assert not worker.take_over(3600.0)
+    assert worker.take_over(0.0)
+    wait_until(lambda: bench.outcomes)
+    bench.leave.set()
+    assert bench.done.wait(30)
+    worker.offer(Arrival(None, 2, 0.0))
+    wait_until(lambda: len(bench.outcomes) == 2)
+    assert worker.stop()
+    assert bench.claims == [True, False, True]
+    assert worker.counters().counts == {"processed": 2, "dropped_stale": 0, "dropped_busy": 0, "failed": 0}
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
@@ -115,10 +155,10 @@ def test_no_error_ends_the_thread(error: BaseException) -> None:
     reasons: list[str] = []
     done = Event()
 
-    def process(arrival: Arrival) -> dict[str, float]:
+    def process(arrival: Arrival) -> Processed:
         if arrival.stamp_ns == 1:
             raise error
-        return {}
+        return Processed({})
 
     def on_frame_done(timing: object, counters: object) -> None:
         reasons.append(timing.reason)  # type: ignore[attr-defined]

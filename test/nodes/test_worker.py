@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from threading import Event
+from time import monotonic, sleep
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from ad_compressed_perception.core.timing import FrameCounters, FrameTiming
 from ad_compressed_perception.nodes.frame_slot import LatestFrameSlot
-from ad_compressed_perception.nodes.worker import Arrival, FrameWorker
+from ad_compressed_perception.nodes.worker import Arrival, FrameWorker, Processed
 
 
 class FrameLog:
@@ -35,10 +36,10 @@ class FrameLog:
 def test_a_newer_frame_displaces_the_waiting_one_never_the_one_in_work() -> None:
     log, entered, leave = FrameLog(), Event(), Event()
 
-    def process(arrival: Arrival) -> dict[str, float]:
+    def process(arrival: Arrival) -> Processed:
         entered.set()
         assert leave.wait(30)
-        return {"infer": 1.0}
+        return Processed({"infer": 1.0})
 
     worker = FrameWorker(process, log)
     worker.start()
@@ -58,10 +59,10 @@ def test_a_newer_frame_displaces_the_waiting_one_never_the_one_in_work() -> None
 def test_a_waiting_frame_is_counted_when_the_node_is_deactivated() -> None:
     log, entered, leave = FrameLog(), Event(), Event()
 
-    def process(arrival: Arrival) -> dict[str, float]:
+    def process(arrival: Arrival) -> Processed:
         entered.set()
         assert leave.wait(30)
-        return {}
+        return Processed({})
 
     worker = FrameWorker(process, log)
     worker.start()
@@ -80,10 +81,10 @@ def test_a_waiting_frame_is_counted_when_the_node_is_deactivated() -> None:
 def test_a_frame_that_raises_is_failed_with_its_reason_and_the_next_one_runs() -> None:
     log, done = FrameLog(), Event()
 
-    def process(arrival: Arrival) -> dict[str, float]:
+    def process(arrival: Arrival) -> Processed:
         if arrival.stamp_ns == 1:
             raise ValueError("truncated JPEG")
-        return {"infer": 2.0}
+        return Processed({"infer": 2.0})
 
     def on_frame_done(timing: FrameTiming, counters: FrameCounters) -> None:
         log(timing, counters)
@@ -109,7 +110,7 @@ def test_a_listener_that_raises_does_not_end_the_worker() -> None:
         done.set()
         raise RuntimeError("the publisher is gone")
 
-    worker = FrameWorker(lambda arrival: {}, on_frame_done)
+    worker = FrameWorker(lambda arrival: Processed({}), on_frame_done)
     worker.start()
     for stamp in (1, 2):
         done.clear()
@@ -127,7 +128,7 @@ def test_an_old_frame_is_dropped_as_stale_only_when_an_age_limit_is_set() -> Non
         log(timing, counters)
         done.set()
 
-    worker = FrameWorker(lambda arrival: {}, on_frame_done)
+    worker = FrameWorker(lambda arrival: Processed({}), on_frame_done)
     worker.start()
     hour_ms = 3.6e6
     for stamp, limit_ms in ((1, 0.0), (2, hour_ms / 2), (3, hour_ms * 2)):
@@ -147,7 +148,7 @@ def test_end_to_end_is_the_age_and_all_stages_and_unknown_without_an_age() -> No
         done.set()
 
     stages = {"decode": 1.0, "prepare": 2.0, "infer": 3.0, "post": 4.0, "publish": 5.0}
-    worker = FrameWorker(lambda arrival: dict(stages), on_frame_done)
+    worker = FrameWorker(lambda arrival: Processed(dict(stages)), on_frame_done)
     worker.start()
     for stamp, age_ms in ((1, -7.0), (2, math.nan)):
         done.clear()
@@ -167,10 +168,10 @@ def test_end_to_end_is_the_age_and_all_stages_and_unknown_without_an_age() -> No
 def test_the_counters_account_for_every_arrival(kinds: list[str]) -> None:
     log = FrameLog()
 
-    def process(arrival: Arrival) -> dict[str, float]:
+    def process(arrival: Arrival) -> Processed:
         if arrival.message == "bad":
             raise RuntimeError("bad")
-        return {}
+        return Processed({})
 
     worker = FrameWorker(process, log)
     worker.max_age_ms = 3.6e6
@@ -191,3 +192,30 @@ def test_a_closed_slot_returns_every_item() -> None:
     assert slot.close() == 2
     assert slot.put(3) == 3
     assert slot.take() is None
+
+
+def test_a_frame_that_another_thread_takes_over_is_not_dropped_for_its_age() -> None:
+    """Failed before: with max_age_ms below the time-out the frame of a hung model was dropped as stale."""
+    log, entered, leave = FrameLog(), Event(), Event()
+
+    def process(arrival: Arrival) -> Processed:
+        if not entered.is_set():
+            entered.set()
+            assert leave.wait(30)
+        return Processed({"infer": 1.0})
+
+    worker = FrameWorker(process, log)
+    worker.max_age_ms = 5000.0
+    worker.start()
+    worker.offer(Arrival(None, 1, 0.0))
+    assert entered.wait(30)
+    worker.max_age_ms = 1e-6  # every age is beyond it now, without waiting
+
+    assert worker.take_over(0.0)
+
+    end = monotonic() + 30.0
+    while not log.timings and monotonic() < end:
+        sleep(0.005)
+    leave.set()
+    worker.stop()
+    assert log.outcomes() == {1: "processed"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -22,27 +21,14 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from ad_compressed_perception.messages.timing import ns_to_stamp, reports_of
-from ad_compressed_perception.nodes.detection_node import DetectionNode
 from ad_compressed_perception.nodes.frame_selection import FrameSelection
 from ad_compressed_perception.nodes.qos import image_qos
+from support.gated_node import GatedNode
 from support.models import draw_scene, write_detector
 from support.ros import PATIENCE_S, Recorder, image_message
 
 pytestmark = pytest.mark.ros
 STAMP_NS = 1_479_425_491_191_381_351
-
-
-class GatedNode(DetectionNode):
-    """A detection node whose frames wait for a gate before inference."""
-
-    def __init__(self, **arguments: Any) -> None:
-        self.entered, self.gate = Event(), Event()
-        self.gate.set()
-        super().__init__(**arguments)
-
-    def before_frame(self, pipeline: Any, stamp_ns: int) -> None:
-        self.entered.set()
-        assert self.gate.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -97,7 +83,7 @@ def test_frames_that_come_while_no_worker_runs_are_counted(start: Any, recorder:
     camera.publish(image_message(draw_scene(0), STAMP_NS + 1))
 
     def look() -> bool:
-        node._receive_while_busy()
+        node._frames.receive_while_busy()
         return received(node) == 2
 
     wait_until(look)
@@ -106,7 +92,7 @@ def test_frames_that_come_while_no_worker_runs_are_counted(start: Any, recorder:
 def test_a_setting_that_changes_while_another_one_is_applied_is_not_lost(start: Any) -> None:
     """The worker cleared what the executor had set meanwhile: the parameter was 0.9, that of results 0.5."""
     node = start()
-    task = node._supervised.pipeline.task
+    task = node._supervised.models.primary.pipeline.task
 
     class Watched(type(task)):  # type: ignore[misc]
         def __setattr__(self, name: str, value: Any) -> None:
@@ -118,7 +104,7 @@ def test_a_setting_that_changes_while_another_one_is_applied_is_not_lost(start: 
     node.set_parameters([Parameter("score_threshold", value=0.5)])
     message = serialize_message(image_message(draw_scene(0), STAMP_NS))
     for count in (1, 2):
-        node._on_image(message, {}, 0.0)
+        node._frames.on_image(message, {}, 0.0)
         wait_until(lambda c=count: node._supervised.worker.counters().counts["processed"] == c)
     assert node.get_parameter("score_threshold").value == 0.9
     assert task.settings.score_threshold == 0.9
@@ -132,18 +118,18 @@ def test_waiting_by_the_wall_clock_makes_no_stamp_of_a_slow_simulation_one_of_th
     recorder._executor.add_node(node)
     clock = recorder.node.create_publisher(Clock, "/clock", 10)
     recorder.listen("/detection/timing", DiagnosticArray)
-    wait_until(node._timing_publisher._publisher.get_subscription_count)
+    wait_until(node._frames.timing._publisher.get_subscription_count)
     now_ns = STAMP_NS + 10_000_000
     recorder.wait_for(
         lambda: node.get_clock().now().nanoseconds == now_ns,
         lambda: clock.publish(Clock(clock=ns_to_stamp(now_ns))),
     )
-    node._on_image(serialize_message(image_message(draw_scene(0), STAMP_NS)), {}, 0.1)
+    node._frames.on_image(serialize_message(image_message(draw_scene(0), STAMP_NS)), {}, 0.1)
     (message,) = recorder.wait_for(lambda: recorder.received["/detection/timing"])
     (report,) = reports_of(message)
     assert 0.0 <= report.timing.stages_ms["transport_age"] <= 10.0
     assert report.timing.stages_ms["queue_wait"] >= 100.0
-    node._on_image(serialize_message(image_message(draw_scene(0), now_ns + 10**9)), {}, 0.0)
+    node._frames.on_image(serialize_message(image_message(draw_scene(0), now_ns + 10**9)), {}, 0.0)
     recorder.wait_for(lambda: len(recorder.received["/detection/timing"]) == 2)
     (report,) = reports_of(recorder.received["/detection/timing"][-1])
     assert report.timing.stages_ms["transport_age"] == -1000.0  # this one is
@@ -157,7 +143,7 @@ def test_a_publisher_that_does_not_fit_is_an_error_while_it_is_there_and_hides_n
     node._watch_thread.stop()
 
     def lines() -> str:
-        return "; ".join(line for _, line in node.diagnostics._frames(node._health)[0])
+        return "; ".join(line for _, line in node.diagnostics._frames(node._own_parameters.health)[0])
 
     wrong = recorder.node.create_publisher(Image, "/image", image_qos("best_effort", 5))
     wait_until(lambda: "does not fit (reliability)" in lines())
@@ -178,8 +164,8 @@ def test_a_wrong_rate_of_the_camera_that_selects_no_frame_is_a_warning(
     wait_until(camera.get_subscription_count)
     for index in range(100):
         message = image_message(draw_scene(0), 1_500_000_000 + index * 10**9)
-        node._on_image(serialize_message(message), {}, 0.0)
-    problems, values = node.diagnostics._frames(node._health)
+        node._frames.on_image(serialize_message(message), {}, 0.0)
+    problems, values = node.diagnostics._frames(node._own_parameters.health)
     assert (values["received"], values["not_selected"]) == ("0", "100")
     assert any("camera_rate_hz 10 is not the camera's rate" in line for _, line in problems)
 

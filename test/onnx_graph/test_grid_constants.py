@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from ad_compressed_perception.compression.passes.graph.flatten_per_level import FlattenPerLevel
-from ad_compressed_perception.compression.passes.graph.focus_to_conv import FocusToConv
+from ad_compressed_perception.compression.passes.graph.exact_edits import FlattenPerLevel, FocusToConv
 from ad_compressed_perception.compression.passes.graph.input_size import InputSize
 from ad_compressed_perception.compression.passes.graph.replace_activation import ReplaceActivation
 from ad_compressed_perception.core.errors import ModelFileError

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8, name_nodes
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
+from ad_compressed_perception.compression.quantization.float_graph import name_nodes
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.heads import find_heads
 from ad_compressed_perception.onnx_graph.io import read_model

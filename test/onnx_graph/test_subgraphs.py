@@ -14,13 +14,9 @@ from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.graph import Graph, remove_dead
 from ad_compressed_perception.onnx_graph.normal_form import sort_nodes
-from ad_compressed_perception.onnx_graph.qdq import drop_unused
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
-from ad_compressed_perception.onnx_graph.subgraphs import (
-    outer_names,
-    with_placeholders,
-    without_placeholders,
-)
+from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
+from ad_compressed_perception.onnx_graph.walk import outer_names
 from support.odd_graphs import KINDS, SHAPE, loop, node, plain
 
 BODIED = ["If", "If in If", "Loop", "Scan"]
@@ -41,7 +37,7 @@ def reverse(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def cut(model: onnx.ModelProto) -> onnx.ModelProto:
     remove_dead(model)
-    drop_unused(model)
+    remove_dead(model)
     return model
 
 

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.passes.graph.simplify import Simplify
+from ad_compressed_perception.compression.passes.graph.optimize import Simplify
 from ad_compressed_perception.compression.passes.quantization.quantize_dynamic_matmul import (
     QuantizeDynamicMatmul,
 )

@@ -16,13 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from ad_compressed_perception.compression.passes.quantization.equalize_channels import (
-    EqualizeChannels,
-    find_equalizable,
-)
+from ad_compressed_perception.compression.passes.quantization.equalize_channels import EqualizeChannels
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.manifest import InputSpec
+from ad_compressed_perception.onnx_graph.equalization import find_equalizable
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.graph import Graph
 from ad_compressed_perception.pass_api.passes import PassContext

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from ad_compressed_perception.compression.passes.graph.flatten_per_level import FlattenPerLevel
+from ad_compressed_perception.compression.passes.graph.exact_edits import FlattenPerLevel
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec
 from support.graphs import context_for, make_graph, noise, run_frame

@@ -13,8 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
-from ad_compressed_perception.compression.passes.quantization.quantize_int16 import QuantizeInt16
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8, QuantizeInt16
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS
 from ad_compressed_perception.pass_api.passes import PassContext

@@ -74,7 +74,6 @@ TRAINING: dict[str, tuple[Steps, float]] = {
 }
 # What a pass rightly refuses, by the reason in its line.
 REFUSED = {
-    ("pruned channels", "GroupNormalization"): "GroupNormalization 'n_normed'",
     ("fp16", "infinite mask"): "weight 'mask' reaches inf",
     ("pruned channels", "weight in use as output"): "Mul 'n_gained'",
     **{(recipe, "If"): "n_condition" for recipe in TRAINING},

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ad_compressed_perception.compression.compress import compress_model
-from ad_compressed_perception.compression.passes.pruning.prune_magnitude import PruneMagnitude
+from ad_compressed_perception.compression.passes.pruning.prune_unstructured import PruneMagnitude
 from ad_compressed_perception.compression.passes.quantization.palettize import Palettize
 from ad_compressed_perception.compression.quantization.activation_statistics import measure_moments
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError

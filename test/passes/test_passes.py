@@ -15,9 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ad_compressed_perception.analysis.processor import multiplies_bfloat16, saturates_u8s8
-from ad_compressed_perception.compression.passes.graph.infer_shapes import InferShapes
-from ad_compressed_perception.compression.passes.graph.simplify import Simplify
-from ad_compressed_perception.compression.passes.graph.upgrade_opset import UpgradeOpset
+from ad_compressed_perception.compression.passes.graph.optimize import InferShapes, Simplify, UpgradeOpset
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.host import HostInfo, read_host

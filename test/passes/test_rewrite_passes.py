@@ -13,9 +13,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from ad_compressed_perception.compression.passes.graph.deduplicate_initializers import DeduplicateInitializers
-from ad_compressed_perception.compression.passes.graph.flush_denormals import FlushDenormals
-from ad_compressed_perception.compression.passes.graph.focus_to_conv import FocusToConv
+from ad_compressed_perception.compression.passes.graph.exact_edits import DeduplicateInitializers, FocusToConv
+from ad_compressed_perception.compression.passes.graph.optimize import FlushDenormals
 from ad_compressed_perception.compression.passes.graph.replace_activation import ReplaceActivation
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import ModelFileError

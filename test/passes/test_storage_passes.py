@@ -20,20 +20,17 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.passes.graph.upgrade_opset import UpgradeOpset
+from ad_compressed_perception.compression.passes.graph.optimize import UpgradeOpset
 from ad_compressed_perception.compression.passes.quantization.cast_float16 import CastFloat16
 from ad_compressed_perception.compression.passes.quantization.quantize_dynamic_matmul import (
     QuantizeDynamicMatmul,
 )
-from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
-from ad_compressed_perception.compression.passes.quantization.quantize_int16 import QuantizeInt16
-from ad_compressed_perception.compression.passes.quantization.quantize_weights import (
-    QuantizeWeights,
-    quantize_channels,
-)
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8, QuantizeInt16
+from ad_compressed_perception.compression.passes.quantization.quantize_weights import QuantizeWeights
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.io import finish_model, is_quantized
+from ad_compressed_perception.onnx_graph.stored_weights import quantize_channels
 from ad_compressed_perception.pass_api.passes import Pass, PassContext
 from support.compression import NO_VNNI, VNNI, model_and_context
 from support.models import write_segmenter

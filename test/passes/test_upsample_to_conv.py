@@ -14,13 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from ad_compressed_perception.compression.passes.graph.upsample_to_conv import (
-    UpsampleToConv,
-    upsampling_weight,
-)
+from ad_compressed_perception.compression.passes.graph.upsample_to_conv import UpsampleToConv
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import InputSpec, OutputSpec
+from ad_compressed_perception.onnx_graph.upsampling import upsampling_weight
 from ad_compressed_perception.tasks.decoders.argmax import ArgmaxDecoder
 from support.compression import model_and_context
 from support.graphs import context_for, make_graph, noise, run_frame

@@ -1,6 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""docs/compression.md names every pass and every shipped recipe."""
+"""docs/guides/compression.md names every pass and every shipped recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from ad_compressed_perception.compression.recipe import shipped_recipes
 from ad_compressed_perception.core.registry import PASSES, own_plugins
 
-DOCS = Path(__file__).parents[2] / "docs" / "compression.md"
+DOCS = Path(__file__).parents[2] / "docs" / "guides" / "compression.md"
 
 
 @pytest.mark.parametrize("kind", ["pass", "recipe"])

@@ -37,8 +37,14 @@ DISTRIBUTIONS = {
     "faster_coco_eval": "faster-coco-eval",
     "google": "protobuf",
     "markdown_it": "markdown-it-py",
+    "pydantic_core": "pydantic",
     "PIL": "pillow",
     "ai_edge_litert": "ai-edge-litert",
+    "cuda": "cuda-python",
+    "grpc": "grpcio",
+    "onnxruntime_qnn": "onnxruntime-qnn",
+    "ai_edge_quantizer": "ai-edge-quantizer",
+    "litert_torch": "litert-torch",
     "torch_pruning": "torch-pruning",
     "yaml": "pyyaml",
 }
@@ -78,7 +84,8 @@ def distribution_names(requirements: list[str]) -> set[str]:
 def test_every_import_is_declared(folder: str, setup_arguments: dict[str, Any]) -> None:
     """Either rosdep or pip must be able to install whatever the package imports."""
     by_pip = distribution_names(setup_arguments["install_requires"])
-    for extra in ("litert", "openvino", "signature", "train", "video"):
+    extras = ("executorch", "litert-export", "litert", "openvino", "qnn", "remote", "signature", "tensorrt")
+    for extra in (*extras, "train", "video"):
         by_pip |= distribution_names(setup_arguments["extras_require"][extra])
     by_rosdep = declared()
     missing = {}
@@ -178,16 +185,20 @@ def test_interface_package_lists_well_formed_messages() -> None:
             assert re.fullmatch(r"#.*|[A-Za-z0-9_/]+(\[\])? [a-z][a-z0-9_]*", line), path.name
 
 
+PINNED_IN = ("constraints.txt", "constraints-all.txt", "constraints-mlserver.txt")
+
+
 def test_versions_are_pinned_in_one_place() -> None:
-    """Only dev/constraints.txt states exact versions, one for each name and Python."""
+    """Only the files of constraints state exact versions, one for each name and Python."""
     for path in [*(REPOSITORY / "dev").glob("requirements-*.txt"), REPOSITORY / "setup.py"]:
         assert not re.search(r"[A-Za-z0-9\]]==\d", path.read_text("utf-8")), path.name
-    pins = (REPOSITORY / "dev" / "constraints.txt").read_text("utf-8").splitlines()
-    pins = [line for line in pins if line and not line.startswith("#")]
-    for line in pins:
-        assert re.match(r"[A-Za-z0-9._-]+==[^ ;]+($| *; *python_version )", line), line
-    heads = [line.split("==")[0].lower() + line.partition(";")[2] for line in pins]
-    assert len(heads) == len(set(heads))
+    for name in PINNED_IN:
+        pins = (REPOSITORY / "dev" / name).read_text("utf-8").splitlines()
+        pins = [line for line in pins if line and not line.startswith("#")]
+        for line in pins:
+            assert re.match(r"[A-Za-z0-9._-]+==[^ ;]+($| *; *python_version )", line), line
+        heads = [line.split("==")[0].lower() + line.partition(";")[2] for line in pins]
+        assert len(heads) == len(set(heads)), name
 
 
 def test_the_oldest_versions_that_are_tried_are_those_that_are_allowed(
@@ -217,11 +228,25 @@ def test_what_a_car_holds_down_is_installed_and_allowed(setup_arguments: dict[st
             assert low < [int(part) for part in ceilings[name].split(".")], requirement
 
 
+def test_every_runtime_replaces_what_it_wants_in_another_version() -> None:
+    """One pin for each distribution: pip refuses two, and the second list's is meant."""
+    from dev.setup_all import ALL, combined
+    from dev.setup_env import CONSTRAINTS
+
+    usual, every = (path.read_text("utf-8").splitlines() for path in (CONSTRAINTS, ALL))
+    lines = combined(usual, every)
+    assert [line for line in lines if line.startswith("protobuf")] == ["protobuf==6.33.6"]
+    assert [line for line in lines if line.startswith("numpy==")] == [
+        line for line in usual if line.startswith("numpy==")
+    ]
+    assert combined(["a_b==1", "c==1", "c-d==3"], ["# why", "A-B==2"]) == ["c==1", "c-d==3", "A-B==2"]
+
+
 def test_every_requirement_is_pinned(setup_arguments: dict[str, Any]) -> None:
-    pins = (REPOSITORY / "dev" / "constraints.txt").read_text("utf-8")
+    pins = "\n".join(path.read_text("utf-8") for path in map((REPOSITORY / "dev").joinpath, PINNED_IN))
     pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^[\w.-]+", pins, re.M)}
     requirements = list(setup_arguments["install_requires"])
-    for extra in ("dev", "test", "litert", "openvino", "signature", "train", "video"):
+    for extra in ("dev", "docs", "test", "litert", "openvino", "signature", "train", "video"):
         requirements += setup_arguments["extras_require"][extra]
     for path in (REPOSITORY / "dev").glob("requirements-*.txt"):
         lines = path.read_text("utf-8").splitlines()

@@ -18,24 +18,18 @@ from ad_compressed_perception.core.manifest import MANIFEST_NAME, load_manifest
 from support.compression import write_images
 from support.models import write_segmenter
 
-SETUP = """
-from setuptools import setup
-
-setup(
-    name="vehicle_plugins",
-    version="1.0",
-    py_modules=["vehicle_plugins", "vehicle_plugins_broken", "vehicle_plugins_verbs"],
-    entry_points={
-        "ad_compressed_perception.backends": ["counting = vehicle_plugins:CountingBackend"],
-        "ad_compressed_perception.decoders": ["first_is_road = vehicle_plugins:FirstIsRoad"],
-        "ad_compressed_perception.passes": ["sign_graph = vehicle_plugins:SignGraph"],
-        "ad_compressed_perception.verbs": [
-            "greet = vehicle_plugins_verbs:greet",
-            "broken = vehicle_plugins_broken:verb",
-        ],
-        "ad_compressed_perception.frame_sources": ["squares = vehicle_plugins:SquareSource"],
-    },
-)
+ENTRY_POINTS = """
+[ad_compressed_perception.backends]
+counting = vehicle_plugins:CountingBackend
+[ad_compressed_perception.decoders]
+first_is_road = vehicle_plugins:FirstIsRoad
+[ad_compressed_perception.passes]
+sign_graph = vehicle_plugins:SignGraph
+[ad_compressed_perception.verbs]
+greet = vehicle_plugins_verbs:greet
+broken = vehicle_plugins_broken:verb
+[ad_compressed_perception.frame_sources]
+squares = vehicle_plugins:SquareSource
 """
 # The backend marks its sessions, the decoder swaps two labels, the pass leaves a word in the file.
 MODULE = """
@@ -112,14 +106,15 @@ synthetic: {source: squares, frames: 30, seed: 5}
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder that the scratch package is installed to."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
-    (source / "setup.py").write_text(SETUP)
-    (source / "vehicle_plugins.py").write_text(MODULE)
-    (source / "vehicle_plugins_verbs.py").write_text(VERBS)
-    (source / "vehicle_plugins_broken.py").write_text("raise RuntimeError('no license')\n")
-    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(target)]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True)
+    """Return a folder that holds an installed distribution: its modules, its metadata, its entry points."""
+    target = tmp_path_factory.mktemp("installed")
+    (target / "vehicle_plugins.py").write_text(MODULE)
+    (target / "vehicle_plugins_verbs.py").write_text(VERBS)
+    (target / "vehicle_plugins_broken.py").write_text("raise RuntimeError('no license')\n")
+    metadata = target / "vehicle_plugins-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: vehicle_plugins\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     return target
 
 

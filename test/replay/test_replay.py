@@ -22,14 +22,13 @@ from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.replay.interleaving import INTERLEAVING
 from ad_compressed_perception.replay.session import ReplayOptions, run_replay
-from ad_compressed_perception.report.markdown import uncounted_frames
-from ad_compressed_perception.report.read import read_report
-from ad_compressed_perception.report.schema import (
+from ad_compressed_perception.report.frame_counters import uncounted_frames
+from ad_compressed_perception.report.schemas.agreement import (
     DetectionFigures,
     PlanningFigures,
-    Report,
     SegmentationFigures,
 )
+from ad_compressed_perception.report.schemas.comparison import Report
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from dev.check_html import faults
 from support.bags import compressed_message, stamps_of, write_bag, write_messages
@@ -91,7 +90,7 @@ def test_three_tasks_from_a_recording_to_a_report(tmp_path: Path, compressed: bo
     assert isinstance(found["planning"], PlanningFigures)
     assert found["planning"].max_lateral_offset_m == 0.0
     # The written report equals the returned one, and every file that it names exists.
-    assert read_report(out / "report.json") == report
+    assert Report.read(out / "report.json") == report
     assert {"report.md", "latency.png", "stages.png", "agreement.png"} <= set(report.files)
     for name in report.files:
         assert (out / name).stat().st_size > 0
@@ -234,12 +233,8 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_replay_or_named_a
     (tmp_path / "out" / "report.md").mkdir(parents=True)
     steps: list[str] = []
 
-    class Steps:
-        def notify(self, text: str) -> None:
-            steps.append(text)
-
-        def advance(self, done: int, total: int) -> None:
-            steps.append(f"{done} of {total}")
+    def watch(step: str, done: int, total: int) -> None:
+        steps.append(step)
 
     for out, reason, begins in [
         (tmp_path / "file" / "out", "cannot write a report into .*Not a directory", False),
@@ -247,7 +242,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_replay_or_named_a
         (tmp_path / "out", "cannot write .*report.md: Is a directory", True),
     ]:
         with pytest.raises(DataError, match=reason):
-            run_replay(ReplayOptions(bag=drive, out=out, models=(model,), work=tmp_path / "work"), Steps())
+            run_replay(ReplayOptions(bag=drive, out=out, models=(model,), work=tmp_path / "work"), watch)
         assert bool(steps) == begins
 
 
@@ -286,7 +281,7 @@ def check_partial(out: Path) -> None:
     """Nothing was measured and nothing is written, or there is a complete set of files marked as partial."""
     if not out.exists():
         return
-    report = read_report(out / "report.json")
+    report = Report.read(out / "report.json")
     assert any("partial" in note for note in report.notes)
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert {*report.files, "report.json"} == written

@@ -10,7 +10,7 @@ import pytest
 
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest
 from ad_compressed_perception.replay.session import ReplayOptions, run_replay
-from ad_compressed_perception.report.schema import ClassificationFigures
+from ad_compressed_perception.report.schemas.agreement import ClassificationFigures
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from dev.check_html import faults
 from support.bags import write_bag

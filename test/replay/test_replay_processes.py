@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ad_compressed_perception.report.read import read_report
+from ad_compressed_perception.report.schemas.comparison import Report
 from support.bags import write_bag
 from support.models import draw_scene, write_planner
 from support.ros import PATIENCE_S
@@ -75,11 +75,11 @@ def test_a_hung_node_ends_the_replay_in_words(tmp_path: Path) -> None:
         wait_until_gone(child)
     assert replay.returncode == 1
     text = " ".join(errors.split())
-    assert "error: node /baseline/planning finished no frame for 3 s (--node-timeout-s): " in text
+    assert "error: node /baseline/planning finished no frame for 3 s (its limit): " in text
     assert "came back, the last with stamp" in text
     assert "its process runs, its state is unknown, it did not answer" in text
     assert "Traceback" not in errors
-    report = read_report(tmp_path / "out" / "report.json")
+    report = Report.read(tmp_path / "out" / "report.json")
     assert any("partial" in note for note in report.notes)
     variant = report.tasks["planning"].variants["baseline"]
     assert variant.sent - len_done(variant.reasons) == variant.processed

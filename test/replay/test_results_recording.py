@@ -25,7 +25,8 @@ from ad_compressed_perception.replay.frames import BagFrame, BagSlice
 from ad_compressed_perception.replay.plan import ReplayPlan, make_plan
 from ad_compressed_perception.replay.results_recorder import FILES, ResultsRecorder
 from ad_compressed_perception.replay.signals import EndOnSignal
-from ad_compressed_perception.report.schema import Report, TaskReport, VariantReport
+from ad_compressed_perception.report.schemas.comparison import Report, TaskReport
+from ad_compressed_perception.report.schemas.variant import VariantReport
 from support.bags import COMPRESSED_TOPIC, compressed_message, stamps_of, write_bag, write_messages
 from support.models import draw_scene, write_detector
 from support.recordings import read_all

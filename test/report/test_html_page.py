@@ -22,20 +22,21 @@ from hypothesis import strategies as st
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.search.search_markdown import render_search
 from ad_compressed_perception.compression.verification.rerender import (
-    parse_compression_report,
     render_again,
 )
 from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.report.compression_markdown import compression_body, compression_findings
-from ad_compressed_perception.report.compression_schema import CompressionReport
 from ad_compressed_perception.report.findings import report_findings
-from ad_compressed_perception.report.html_images import MOST_PAGE_BYTES
-from ad_compressed_perception.report.html_page import render_page
+from ad_compressed_perception.report.kit.page import render_page
+from ad_compressed_perception.report.kit.page_images import MOST_PAGE_BYTES
+from ad_compressed_perception.report.kit.rendered import Rendered
 from ad_compressed_perception.report.markdown import render_markdown
 from ad_compressed_perception.report.panels import write_png
-from ad_compressed_perception.report.rendered import Rendered
-from ad_compressed_perception.report.schema import ComparisonReport, DetectionFigures, Report
+from ad_compressed_perception.report.schemas.agreement import DetectionFigures
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.report.schemas.compression import CompressionReport
+from ad_compressed_perception.report.schemas.pairs import ComparisonReport
 from ad_road_simulation.closed_loop import report as drive_report
 from ad_road_simulation.closed_loop.drive_markdown import render_drive
 from dev.check_html import MOST_BYTES, faults
@@ -95,7 +96,7 @@ def compressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pages(compressed: Path) -> dict[str, Callable[[Callable[[str], str]], str]]:
     """Return each kind of report as a function from a change of its texts to its page."""
-    small = parse_compression_report((compressed / "report.json").read_bytes())
+    small = CompressionReport.parse((compressed / "report.json").read_bytes())
     return {
         "replay": lambda change: comparison_page(with_texts(comparison_report(), change)),
         "live": lambda change: comparison_page(with_texts(comparison_report("live"), change)),
@@ -255,8 +256,26 @@ def test_a_search_is_as_good_as_the_verdict_on_its_winner(status: str, level: st
     found = {one.text: one.level for one in render_search(search_document(status)).findings}
     (verdict,) = (text for text in found if text.startswith("int8: "))
     assert found[verdict] == level
-    without = {**search_document(), "winner": None, "compressed": None}
+    without = search_document().model_copy(update={"winner": None, "compressed": None})
     assert render_search(without).findings[0].level == "alarm"
+
+
+def test_what_a_search_measured_on_is_in_words() -> None:
+    """It was the text of Python's lists and mappings, and named twice what was not tried."""
+    facts = {
+        "runtimes": [["onnxruntime", "fp32"], ["openvino", "bf16"]],
+        "edits": {"fit": {"input_size": {"fit": "frames"}}},
+        "left_out": {"coarse": "needs argmax"},
+        "baseline_ms": 29.991428498760797,
+        "trains": False,
+    }
+    text = render_search(search_document().model_copy(update={"facts": facts})).markdown
+    assert text[text.index("## Measured on") :].split("\n\n")[1].splitlines() == [
+        "- runtimes: onnxruntime fp32, openvino bf16",
+        "- edits: fit input_size fit frames",
+        "- baseline_ms: 30",
+        "- trains: no",
+    ]
 
 
 # ---- adcp report
@@ -268,8 +287,8 @@ def write_documents(folder: Path, compressed: Path) -> list[Path]:
     documents: dict[str, tuple[str, str]] = {
         "replay": ("report.json", comparison_report().to_json()),
         "live": ("live.json", comparison_report("live").to_json()),
-        "search": ("search.json", json.dumps(search_document())),
-        "drive": ("report.json", json.dumps(drive_document())),
+        "search": ("search.json", search_document().to_json()),
+        "drive": ("report.json", drive_document().to_json()),
     }
     for kind, (name, text) in documents.items():
         (folder / kind).mkdir()

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 from ad_compressed_perception.core.manifest import Verdict
 from ad_compressed_perception.replay.interleaving import INTERLEAVING
-from ad_compressed_perception.report.markdown import figures_text, frame_counts_text, render_markdown
-from ad_compressed_perception.report.schema import (
+from ad_compressed_perception.report.agreement_markdown import figures_text
+from ad_compressed_perception.report.frame_counters import frame_counts_text
+from ad_compressed_perception.report.markdown import render_markdown
+from ad_compressed_perception.report.schemas.agreement import (
     ClassAgreement,
-    ComparisonReport,
     DetectionFigures,
-    Percentiles,
     PlanningFigures,
-    Report,
     SegmentationFigures,
-    Source,
-    TaskReport,
-    VariantReport,
 )
+from ad_compressed_perception.report.schemas.comparison import Report, Source, TaskReport
+from ad_compressed_perception.report.schemas.fields import Percentiles
+from ad_compressed_perception.report.schemas.pairs import ComparisonReport
+from ad_compressed_perception.report.schemas.variant import VariantReport
 from support.report_documents import comparison_report
 
 NOTHING = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "matched": 0, "missed": 0, "extra": 0}

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import typer
 from rich.markup import escape
 from typer.testing import CliRunner
 
-from ad_compressed_perception.cli import compress as verb
 from ad_compressed_perception.cli.exit_codes import ExitCode
+from ad_compressed_perception.cli.main import app
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.pass_runner import choose_samples
 from ad_compressed_perception.compression.recipe import load_recipe
@@ -30,7 +29,7 @@ from ad_compressed_perception.compression.search.evaluators import (
     halves,
 )
 from ad_compressed_perception.compression.search.frames import split_recording
-from ad_compressed_perception.compression.search.journal import Journal
+from ad_compressed_perception.compression.search.journal import SearchJournal
 from ad_compressed_perception.compression.search.rounds import Rounds
 from ad_compressed_perception.compression.search.search import (
     Request,
@@ -38,7 +37,7 @@ from ad_compressed_perception.compression.search.search import (
     accept_terms,
     search,
 )
-from ad_compressed_perception.compression.search.tables import as_dict, tables
+from ad_compressed_perception.compression.search.tables import search_report, tables
 from ad_compressed_perception.compression.search.time_budget import TimeBudget
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice, open_labels
 from ad_compressed_perception.core.errors import RecipeError
@@ -50,11 +49,10 @@ from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from dev.check_html import faults
 from support.compression import write_images
+from support.json_schema import check_document
 from support.labeled import write_masks
 from support.models import write_planner, write_segmenter
 
-app = typer.Typer()
-app.command("compress")(verb.compress)
 # Any drop below a half, whatever the speed. The planner's int8 forms keep that and are far smaller, so that
 # the baseline dominates none of them, however slow they are.
 BUDGET = "drop<=50%, speed>=0.001x"
@@ -189,7 +187,7 @@ def rounds_of_a_segmenter(tmp_path: Path, images: Path) -> object:
 
     def make(time_budget: TimeBudget, bench: Bench, evaluator: AgreementEvaluator) -> Rounds:
         return Rounds(
-            maker, builder, bench, evaluator, Journal(tmp_path / "journal.jsonl"), time_budget,
+            maker, builder, bench, evaluator, SearchJournal(tmp_path / "journal.jsonl"), time_budget,
             path.stat().st_size, tmp_path / "recipes", lambda step, done, total: None,
         )  # fmt: skip
 
@@ -231,17 +229,20 @@ def test_the_command_writes_front_and_plot_and_rejects_where_nothing_fits(
     tmp_path: Path, images: Path
 ) -> None:
     model = write_planner(tmp_path / "model")
-    words = [str(model), "--recipe", "auto", "--calibration", str(images), "--work", str(tmp_path / "work")]
+    words = ["search", str(model), "--calibration", str(images), "--work", str(tmp_path / "work")]
+    folder = tmp_path / "work" / "tiny_planner" / "search" / "auto"
+    folder.mkdir(parents=True)
+    (folder / "winner.yaml").write_text("of an earlier search with another budget")
     outcome = CliRunner().invoke(
         app, [*words, "--budget", "drop<=50%, speed>=1000x", "--minutes", "0.5", "--json"]
     )
+    assert not (folder / "winner.yaml").exists()
     assert outcome.exit_code == ExitCode.REJECTED
     report = json.loads(outcome.stdout)
-    assert report["schema"] == "adcp-search/1"
+    check_document(report, "adcp-search/1")
     assert report["winner"] is None
     assert "required 1000x" in report["nearest_miss"]["misses"]
     assert {one["state"] for one in report["candidates"]} <= {"out", "failed", "not tried"}
-    folder = tmp_path / "work" / "tiny_planner" / "search" / "auto"
     assert (folder / "front.png").stat().st_size > 10_000
     assert json.loads((folder / "search.json").read_text(encoding="utf-8")) == report
     page = (folder / "search.html").read_text(encoding="utf-8")
@@ -251,6 +252,29 @@ def test_the_command_writes_front_and_plot_and_rejects_where_nothing_fits(
     assert not (tmp_path / "work" / "tiny_planner" / "model.yaml").exists()
 
 
+def test_compress_with_recipe_auto_is_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both commands make the same request, and nothing is left of the alias."""
+    requests: list[object] = []
+
+    def note(manifest: object, request: object) -> object:
+        requests.append(request)
+        raise RecipeError("noted")
+
+    monkeypatch.setattr("ad_compressed_perception.cli.search._run", note)
+    monkeypatch.chdir(tmp_path)
+    model, images = write_planner(tmp_path / "model"), tmp_path / "images"
+    words = [str(model), "--calibration", str(images), "--budget", "size<=0.5", "--minutes", "3"]
+    for command in (["search"], ["compress", "--recipe", "auto"], ["compress", "--recipe=auto"]):
+        assert str(CliRunner().invoke(app, [*command, *words, "--no-train"]).exception) == "noted"
+    assert len(requests) == 3
+    assert len({repr(request) for request in requests}) == 1
+    # A file of that name is a recipe like any other: it has no --budget.
+    (tmp_path / "auto").touch()
+    refused = CliRunner().invoke(app, ["compress", "--recipe", "auto", *words])
+    assert refused.exit_code == ExitCode.USAGE
+    assert "--budget" in refused.output
+
+
 def test_options_of_search_and_of_recipes_exclude_each_other(tmp_path: Path) -> None:
     words = [str(tmp_path), "--calibration", str(tmp_path), "--recipe"]
     for more in (
@@ -258,8 +282,8 @@ def test_options_of_search_and_of_recipes_exclude_each_other(tmp_path: Path) -> 
         ["int8", "--budget", "drop<=1%"],
         ["auto", "--backend", "openvino"],
     ):
-        assert CliRunner().invoke(app, [*words, *more]).exit_code == ExitCode.USAGE
-    wrong = CliRunner().invoke(app, [*words, "auto", "--budget", "drip<=1%"])
+        assert CliRunner().invoke(app, ["compress", *words, *more]).exit_code == ExitCode.USAGE
+    wrong = CliRunner().invoke(app, ["compress", *words, "auto", "--budget", "drip<=1%"])
     assert isinstance(wrong.exception, RecipeError)
     assert "unknown term 'drip'" in str(wrong.exception)
 
@@ -328,6 +352,6 @@ def test_candidates_that_lost_for_the_same_reason_are_named_together(found: Sear
             )
     assert found.choice.winner is not None
     assert any(line.startswith(f"winner: {found.choice.winner.name}") for line in lines)
-    document = as_dict(found)
-    assert document["frames"] == {"calibration": 8, "search": 30, "verification": 45}
-    assert [one["state"] for one in document["candidates"]].count("winner") == 1
+    document = search_report(found)
+    assert document.frames.model_dump() == {"calibration": 8, "search": 30, "verification": 45}
+    assert [one.state for one in document.candidates].count("winner") == 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ad_compressed_perception.compression.frame_split import segment_capacity, split_by_shares
 from ad_compressed_perception.compression.search.budget import Budget, parse_budget
 from ad_compressed_perception.compression.search.frames import LEAST, split_recording
-from ad_compressed_perception.compression.search.journal import Journal
+from ad_compressed_perception.compression.search.journal import SearchJournal
 from ad_compressed_perception.compression.search.pareto import Point, dominates, dominator, front
 from ad_compressed_perception.compression.search.time_budget import OutOfTimeError, TimeBudget
 from ad_compressed_perception.core.errors import DataError, RecipeError
@@ -150,7 +150,7 @@ def test_a_search_splits_a_recording_and_refuses_a_short_one(tmp_path: Path) -> 
     assert set(frames.subset(10).indices) <= set(frames.search)
     with pytest.raises(DataError, match=f"at least {LEAST} each"):
         split_recording(open_frames(str(write_images(tmp_path / "short", 40))), None)
-    with pytest.raises(DataError, match="--frames"):
+    with pytest.raises(DataError, match="46 frames to calibrate on are too many"):
         split_recording(frames.source, 46)
 
 
@@ -166,19 +166,19 @@ def test_the_time_budget_reserves_time_for_the_verdict() -> None:
         time_budget.check(begun_s=5.0, share=0.2)  # 15 s for one candidate of a minute's search
     time_budget.check(begun_s=15.0, share=0.2)
     now[0] += 20.0
-    with pytest.raises(OutOfTimeError, match="--minutes"):
+    with pytest.raises(OutOfTimeError, match="give more minutes"):
         time_budget.check()
 
 
 def test_a_journal_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    journal = Journal(path)
+    journal = SearchJournal(path)
     journal.add("screen", "a", {"bytes": 1})
     journal.add("screen", "b", {"bytes": 2})
     path.write_bytes(path.read_bytes()[:-5])  # as if the power had gone
-    again = Journal(path)
+    again = SearchJournal(path)
     assert again.find("screen", "a") == {"bytes": 1}
     assert again.find("screen", "b") is None
     again.add("screen", "b", {"bytes": 3})  # and the file is whole again
-    assert len(Journal(path)) == 2
-    assert Journal(path).find("screen", "b") == {"bytes": 3}
+    assert len(SearchJournal(path).entries()) == 2
+    assert SearchJournal(path).find("screen", "b") == {"bytes": 3}

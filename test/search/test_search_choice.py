@@ -21,7 +21,9 @@ from ad_compressed_perception.compression.search.space import (
     with_bytes,
     with_hard_swish,
 )
-from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
+from ad_compressed_perception.compression.search.trial import Trial
+from ad_compressed_perception.compression.verification.scores import LABEL_TEXT
+from ad_compressed_perception.report.schemas.search import Drop, Speed
 
 
 def trial(
@@ -38,8 +40,25 @@ def trial(
     ms = 10.0 / ratio
     made = Trial(Candidate(name, "onnxruntime", {}), name)
     made.size, made.bytes = size, round(1000 * size)
-    made.speed = Speed(ms, 2 * ms, ms, 10.0, 20.0, ratio, 30)
-    made.drop = Drop("F1", drop, max(0.0, drop - width), drop + width, frames, frames, failed)
+    made.speed = Speed(
+        p50_ms=ms,
+        p99_ms=2 * ms,
+        infer_p50_ms=ms,
+        baseline_p50_ms=10.0,
+        baseline_p99_ms=20.0,
+        ratio=ratio,
+        pairs=30,
+    )
+    made.drop = Drop(
+        measure="F1",
+        drop=drop,
+        low=max(0.0, drop - width),
+        high=drop + width,
+        frames=frames,
+        informative=frames,
+        failed=failed,
+        label_text=LABEL_TEXT,
+    )
     return made
 
 
@@ -123,12 +142,12 @@ def test_a_candidate_that_surely_loses_a_label_is_out() -> None:
     made = [trial("mean", 0.0, 4.0), trial("fair", 0.0, 3.0)]
     for one, low in zip(made, (0.6, 0.2), strict=True):
         assert one.drop is not None
-        one.drop = replace(one.drop, worst_label="curb", worst_label_low=low)
+        one.drop.worst_label, one.drop.worst_label_low = "curb", low
     choice = choose(made, parse_budget("drop<=5%"), "fp32")
     assert choice.winner is made[1]
     assert "IoU of label 'curb' drops by 0.600 at least, allowed 0.25" in made[0].reason
     discarded = [trial("mean", 0.0, 4.0), trial("fair", 0.0, 3.0)]
-    discarded[0].drop = replace(made[0].drop, worst_label_low=0.6)
+    discarded[0].drop = made[0].drop
     discard(discarded, parse_budget("drop<=5%"), "fp32")
     assert [one.name for one in discarded if one.state == "alive"] == ["fair"]
 
@@ -182,7 +201,7 @@ def test_derived_candidates_have_smaller_inputs_and_coarser_output_and_train_bef
     half = next(one for one in derived_candidates(base, FACTS, 0) if one.name.endswith("no_softmax-x0.5"))
     assert half.parent == base.name
     distilled = trained(half, FACTS, 15.0, 800, 5.0, 0)[0]
-    assert with_bytes(distilled, FACTS).pass_names[3:] == [
+    assert with_bytes(distilled, FACTS).pass_names[1:] == [
         "input_size",
         "prune_channels",
         "distill",

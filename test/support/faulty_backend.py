@@ -10,9 +10,12 @@ import pytest
 
 # What to do is read from files beside the model: "load" at loading, "infer" at every inference.
 MODULE = """
+import ctypes
 import time
 
 from ad_compressed_perception.backends.onnxruntime_backend import OnnxRuntimeBackend
+
+eaten = []
 
 
 def obey(file):
@@ -25,6 +28,10 @@ def obey(file):
             raise SystemExit(3)
         if word == "raise":
             raise RuntimeError("the accelerator\\nis gone")
+        if word == "hold":  # with Python's interpreter lock: no other thread runs
+            ctypes.PyDLL(None).sleep(int(number))
+        if word == "eat":  # so many MB at every call, as a runtime that leaks
+            eaten.append(b"x" * (int(number) * 1_000_000))
         if word == "sleep":
             time.sleep(float(number))
         return

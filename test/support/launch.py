@@ -41,6 +41,7 @@ class Recording:
         processes: keyword arguments of every launch_ros Node.
         included: launch files that were included.
         packages: packages whose share folder was requested.
+        environment: variables that were set for the processes after it.
     """
 
     declared: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Recording:
     processes: list[dict[str, Any]] = field(default_factory=list)
     included: list[Path] = field(default_factory=list)
     packages: set[str] = field(default_factory=set)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -85,6 +87,7 @@ _STUBS = {
         "GroupAction",
         "IncludeLaunchDescription",
         "OpaqueFunction",
+        "SetEnvironmentVariable",
         "Shutdown",
         "TimerAction",
         "UnsetLaunchConfiguration",
@@ -180,6 +183,9 @@ def _visit(entity: Any, recording: Recording) -> None:
         _visit_all(entity.args[0], recording)
     elif name == "UnsetLaunchConfiguration":
         pass  # as for a process without a pushed namespace
+    elif name == "SetEnvironmentVariable":
+        assert not recording.processes, "a process that is started before does not have it"
+        recording.environment[entity.args[0]] = entity.args[1]
     elif name == "Node":
         recording.processes.append(entity.options)
     else:

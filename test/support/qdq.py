@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8, save_float
+from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.compression.quantization.activation_ranges import collect_ranges
+from ad_compressed_perception.compression.quantization.float_graph import save_float
 from ad_compressed_perception.onnx_graph.qdq import QdqGraph
 from ad_compressed_perception.pass_api.passes import Feeds
 from support.compression import model_and_context

@@ -13,7 +13,8 @@ import numpy as np
 from rosbags.highlevel import AnyReader
 
 from ad_compressed_perception.data.bag import BagReader
-from ad_compressed_perception.report.schema import DetectionFigures, Report
+from ad_compressed_perception.report.schemas.agreement import DetectionFigures
+from ad_compressed_perception.report.schemas.comparison import Report
 
 RESULTS = {"detection": "detections", "segmentation": "mask", "planning": "trajectory"}
 

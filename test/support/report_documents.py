@@ -11,22 +11,23 @@ from typing import Any
 from pydantic import BaseModel
 
 from ad_compressed_perception.core.manifest import Verdict
-from ad_compressed_perception.report.schema import (
-    Alarm,
+from ad_compressed_perception.report.schemas.agreement import (
     ClassAgreement,
+    DetectionFigures,
+    SegmentationFigures,
+)
+from ad_compressed_perception.report.schemas.comparison import Report, Source, TaskReport
+from ad_compressed_perception.report.schemas.fields import Percentiles
+from ad_compressed_perception.report.schemas.host import Host
+from ad_compressed_perception.report.schemas.pairs import (
+    Alarm,
     ComparisonReport,
     ComparisonWindow,
-    DetectionFigures,
-    Host,
     LimitsReport,
-    Percentiles,
-    Report,
-    SegmentationFigures,
-    Source,
-    TaskReport,
-    VariantReport,
-    VariantWindow,
 )
+from ad_compressed_perception.report.schemas.search import SearchReport
+from ad_compressed_perception.report.schemas.variant import VariantReport, VariantWindow
+from ad_road_simulation.closed_loop.drive_schema import Drive
 from ad_road_simulation.closed_loop.route_metrics import METRICS
 
 # What a program reads, not a person.
@@ -105,8 +106,8 @@ def _interval(mean: float | None) -> dict[str, float | None]:
     return {"mean": mean, "low": mean, "high": mean}
 
 
-def drive_document() -> dict[str, Any]:
-    """Return report.json of a drive of two variants over one route."""
+def drive_document() -> Drive:
+    """Return the report of a drive of two variants over one route."""
     one = {
         "gate": "rejected",
         "routes": 1,
@@ -123,7 +124,7 @@ def drive_document() -> dict[str, Any]:
         "verdict": "worse",
         "reasons": ["departures and collisions +1 a route"],
     }
-    return {
+    document = {
         "schema": "adcp-drive/1",
         "model": "planner",
         "settings": {
@@ -138,15 +139,17 @@ def drive_document() -> dict[str, Any]:
         "comparison": [comparison],
         "files": {"offsets": "offsets.png", "differences": "differences.png", "images": ["at_20.png"]},
     }
+    return Drive.model_validate(document)
 
 
-def search_document(status: str = "accepted") -> dict[str, Any]:
-    """Return search.json of a search with a winner, one that lost and one that failed."""
-    drop = {"drop": 0.01, "low": 0.0, "high": 0.02, "frames": 30}
-    speed = {"ratio": 1.8, "p99_ms": 9.0}
+def search_document(status: str = "accepted") -> SearchReport:
+    """Return the document of a search with a winner, one that lost and one that failed, as of before."""
+    drop = {"measure": "F1", "drop": 0.01, "low": 0.0, "high": 0.02, "frames": 30, "informative": 30}
+    times = {"p50_ms": 5.0, "p99_ms": 9.0, "infer_p50_ms": 4.0}
+    speed = {**times, "baseline_p50_ms": 9.0, "baseline_p99_ms": 9.9, "ratio": 1.8, "pairs": 30}
     lost = {"name": "float", "state": "out", "reason": "no better", "drop": drop, "speed": speed}
     failed = {"name": "qat", "state": "failed", "reason": "no torch", "drop": None, "speed": None}
-    return {
+    document = {
         "schema": "adcp-search/1",
         "model": "detector",
         "budget": {"text": "drop<=0.01"},
@@ -177,6 +180,7 @@ def search_document(status: str = "accepted") -> dict[str, Any]:
             "verdict_text": status,
         },
     }
+    return SearchReport.model_validate(document)
 
 
 def with_texts(value: Any, change: Callable[[str], str], name: str = "") -> Any:

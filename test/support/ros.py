@@ -18,15 +18,28 @@ from typing import Any
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
+from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
+from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import Trigger
 
 from ad_compressed_perception.image.encode import encode_jpeg
 from ad_compressed_perception.messages.timing import ns_to_stamp
 
+SERVICES: dict[str, type] = {
+    "set_parameters": SetParameters,
+    "set_parameters_atomically": SetParametersAtomically,
+    "get_parameters": GetParameters,
+    "list_parameters": ListParameters,
+    "get_state": GetState,
+    "change_state": ChangeState,
+    **dict.fromkeys(("load", "rollback", "promote"), Trigger),
+}
+_END_S = 3.0
 PATIENCE_S = 60.0
 """How long to wait for something that must come: long, since a loaded machine is slow, not wrong."""
 
@@ -69,10 +82,18 @@ class NodeProcess:
         return self._log.read_text()
 
     def end(self) -> None:
-        """Make sure that nothing is left."""
+        """Make sure that nothing is left.
+
+        It is asked first: one that is killed may hold a lock in the shared memory that it sends to, and
+        Fast DDS 2 waits for that without an end.
+        """
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(PATIENCE_S)
+            self.process.terminate()
+            try:
+                self.process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(PATIENCE_S)
         self._stream.close()
 
 
@@ -93,6 +114,8 @@ class Recorder:
         self.node: Node = rclpy.create_node(name, context=context)
         self.received: dict[str, list[Any]] = defaultdict(list)
         self._clients: dict[str, Any] = {}
+        self._made: dict[str, Any] = {}
+        self._ready_s: dict[str, float] = {}
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
 
@@ -110,21 +133,43 @@ class Recorder:
             if doing is not None and now >= again:
                 doing()
                 again = now + 0.1
+            self._note_ready()
             self._executor.spin_once(timeout_sec=0.05)
         return value
 
     def call(self, kind: type, service: str, request: Any) -> Any:
         """Call a service and return its response."""
         if service not in self._clients:
-            self._clients[service] = self.node.create_client(kind, service)
-            assert self._clients[service].wait_for_service(timeout_sec=PATIENCE_S), service
+            node = service.rpartition("/")[0]
+            self.meet(node)
+            client = self._made.get(service) or self._make(kind, service)
+            if not client.service_is_ready():
+                self._ready_s.pop(service, None)  # of an earlier node by this name
+                assert client.wait_for_service(timeout_sec=PATIENCE_S), service
+            self._note_ready()
             # The client sees the server before the server sees the client, and a response sent in
             # between is lost: the middleware offers no event for the second half, so give it a moment.
-            settled = time.monotonic() + 1.0
-            self.wait_for(lambda: time.monotonic() > settled)
+            self.wait_for(lambda: time.monotonic() > self._ready_s[service] + 1.0)
+            self._clients[service] = client
         future = self._clients[service].call_async(request)
         self.wait_for(future.done)
         return future.result()
+
+    def meet(self, *nodes: str) -> None:
+        """Make the clients of nodes' usual services: the moment that each needs is the same one then."""
+        for node in nodes:
+            for name, kind in SERVICES.items():
+                if f"{node}/{name}" not in self._made:
+                    self._make(kind, f"{node}/{name}")
+
+    def _make(self, kind: type, service: str) -> Any:
+        client = self._made[service] = self.node.create_client(kind, service)
+        return client
+
+    def _note_ready(self) -> None:
+        for service, client in self._made.items():
+            if service not in self._ready_s and client.service_is_ready():
+                self._ready_s[service] = time.monotonic()
 
     def counts(self) -> dict[str, int]:
         """Number of messages received on each topic."""

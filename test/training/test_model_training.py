@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from ad_compressed_perception.core.errors import RecipeError  # noqa: E402
-from ad_compressed_perception.core.manifest import InputSpec, OutputSpec  # noqa: E402
+from ad_compressed_perception.core.manifest import InputSpec, OutputSpec, load_manifest  # noqa: E402
 from ad_compressed_perception.driving.path import KNOTS_M, path_of_curvature  # noqa: E402
 from ad_compressed_perception.driving.plan_vector import LENGTH, SPEED  # noqa: E402
-from ad_compressed_perception.metrics.confusion import IGNORE  # noqa: E402
 from ad_compressed_perception.onnx_graph.equivalence import run_model  # noqa: E402
 from ad_compressed_perception.training.default_models.augmentation import photometric_jitter, random_affine  # noqa: E402
 from ad_compressed_perception.training.default_models.config import (  # noqa: E402
@@ -33,7 +34,6 @@ from ad_compressed_perception.training.default_models.detection_task import (  #
     class_balanced_sampling_weights,
     head_logits,
 )
-from ad_compressed_perception.training.default_models.fit import fit, rate_at  # noqa: E402
 from ad_compressed_perception.training.default_models.frozen_backbone_cache import FrozenBackboneCache  # noqa: E402
 from ad_compressed_perception.training.default_models.initialize_from import initialize_from  # noqa: E402
 from ad_compressed_perception.training.default_models.mask_loss import mask_loss  # noqa: E402
@@ -42,16 +42,26 @@ from ad_compressed_perception.training.default_models.path_loss import (  # noqa
     mirrored,
     plan_ground_truth_loss,
 )
-from ad_compressed_perception.training.default_models.real_frames import Mask, corrected  # noqa: E402
+from ad_compressed_perception.training.default_models.segmentation_task import (  # noqa: E402
+    SegmentationTrainingTask,
+)
 from ad_compressed_perception.training.default_models.synthetic_dataset import (  # noqa: E402
     MAX_BOXES,
     SyntheticDataset,
     empty_dataset,
     open_dataset,
 )
-from ad_compressed_perception.training.default_models.train import export, open_training_task, prepare_dataset  # noqa: E402
+from ad_compressed_perception.training.default_models.train import (  # noqa: E402
+    digest,
+    export,
+    fit,
+    open_training_task,
+    prepare_dataset,
+)
 from ad_compressed_perception.training.default_models.training_task import build_network, stored_image_size  # noqa: E402
-from support.labeled import steering_images, write_csv  # noqa: E402
+from ad_compressed_perception.training.trainer import rate_at  # noqa: E402
+from support.labeled import steering_images, write_csv, write_masks  # noqa: E402
+from support.models import write_detector, write_segmenter  # noqa: E402
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[2]
@@ -313,18 +323,6 @@ def test_a_correct_plan_has_no_loss() -> None:
     )
 
 
-def test_a_mask_restricts_teacher_probabilities_to_the_ground_truth_class() -> None:
-    """Labels road and marking are one class of the mask: within it the teacher's proportions are kept."""
-    teacher = np.array([0.5, 0.3, 0.2], np.float32).reshape(3, 1, 1).repeat(3, axis=2)
-    mask = Mask(np.array([[0, 1, IGNORE]], np.uint8), np.array([1, 0, 0]))
-
-    restricted = corrected(teacher, mask)
-
-    assert restricted[:, 0, 0] == pytest.approx([0.0, 0.6, 0.4], abs=2e-3)
-    assert restricted[:, 0, 1] == pytest.approx([1.0, 0.0, 0.0])
-    assert restricted[:, 0, 2] == pytest.approx([0.5, 0.3, 0.2])
-
-
 def test_the_learning_rate_warms_up_then_decays_to_a_hundredth() -> None:
     rates = [rate_at(step, 1000) for step in range(1000)]
 
@@ -333,13 +331,27 @@ def test_the_learning_rate_warms_up_then_decays_to_a_hundredth() -> None:
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
 
 
-def as_earlier_version(path: Path) -> None:
-    """Give a checkpoint the keys that it had before they were renamed."""
+def as_earlier_version(folder: Path) -> None:
+    """Write a checkpoint as the one file, with the keys, that earlier versions wrote."""
+    from safetensors.torch import load_file
+
+    state = json.loads((folder / "state.json").read_text())
+    stored, moments = state["files"]
+    tensors = load_file(folder / stored)
     renamed = {"optimiser": "optimizer", "average": "ema_decay"}
     old_names = {new: old for old, new in renamed.items()}
-    state = torch.load(path, weights_only=True)
-    state["schedule"] = {old_names.get(key, key): value for key, value in state["schedule"].items()}
-    torch.save({old_names.get(key, key): value for key, value in state.items()}, path)
+    torch.save(
+        {
+            "steps": state["steps"],
+            "schedule": {old_names.get(key, key): value for key, value in state["schedule"].items()},
+            "network": {key[4:]: value for key, value in tensors.items() if key.startswith("now.")},
+            "average": {key[5:]: value for key, value in tensors.items() if key.startswith("best.")},
+            old_names["optimizer"]: torch.load(folder / moments, weights_only=True),
+        },
+        folder / "checkpoint.pt",
+    )
+    for name in ("state.json", stored, moments):
+        (folder / name).unlink()
 
 
 @pytest.mark.parametrize("earlier", [False, True])
@@ -362,7 +374,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, kind: st
     with pytest.raises(StoppedError):
         fit(two, open_training_task(whole, dataset, CPU, silent), whole.schedule, tmp_path / "two", stop)
     if earlier:
-        as_earlier_version(tmp_path / "two" / "checkpoint.pt")
+        as_earlier_version(tmp_path / "two")
     again, steps = build_network(whole), []
 
     def record(what: str, done: int, total: int) -> None:
@@ -373,6 +385,28 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, kind: st
     assert 1 not in steps, "it starts at the checkpoint of step 2"
     for key, value in one.state_dict().items():
         assert torch.allclose(value, again.state_dict()[key], atol=1e-6), key
+
+
+def test_a_finished_training_is_taken_up_by_the_same_configuration_only(tmp_path: Path) -> None:
+    """With other images the earlier training's weights were returned at once, with a last loss of 0."""
+    config = tiny_config("segmentation", steps=2, checkpoint_steps=2)
+    dataset, steps = tiny_dataset(config), list[int]()
+
+    def trained(config: TrainConfig) -> dict[str, Any]:
+        steps.clear()
+        task = open_training_task(config, dataset, CPU, silent)
+        return fit(
+            build_network(config), task, config.schedule, tmp_path / "checkpoint",
+            lambda what, done, total: steps.append(done), digest(config, tmp_path / "images"),
+        )  # fmt: skip
+
+    first = trained(config)
+    again = trained(config)
+
+    assert 1 not in steps, "it has all steps already"
+    assert again["last_loss"] == first["last_loss"] > 0.0
+    trained(config.model_copy(update={"stop_weight": 0.1}))
+    assert 1 in steps
 
 
 def test_a_network_is_initialized_from_the_encoder_of_a_trained_one(tmp_path: Path) -> None:
@@ -525,7 +559,7 @@ def test_a_non_finite_loss_raises_an_error_with_the_step(tmp_path: Path) -> None
     dataset = tiny_dataset(config)
     dataset.plans[:] = np.inf
 
-    with pytest.raises(RecipeError, match="lower schedule.learning_rate"):
+    with pytest.raises(RecipeError, match="lower learning_rate"):
         fit(
             build_network(config), open_training_task(config, dataset, CPU, silent), Schedule(steps=2,
             batch=4), tmp_path, silent,
@@ -579,6 +613,36 @@ def test_a_training_on_real_images_alone_needs_no_simulator(
 
     assert (len(dataset.images), task.road_count, task.real_count) == (0, 0, config.schedule.batch)
     assert any(not torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "write"), [("detection", write_detector), ("segmentation", write_segmenter)]
+)
+def test_real_images_get_their_targets_from_a_teacher(
+    tmp_path: Path, kind: str, write: Callable[[Path], Path]
+) -> None:
+    """Half of a batch is real. Where masks label the left half (blue) as one class, it is of that class."""
+    masks = write_masks(tmp_path / "masks")
+    teacher = write(tmp_path / "teacher")
+    config = tiny_config(kind)
+    if kind == "segmentation":
+        config = config.model_copy(update={"labels": load_manifest(teacher).labels})
+    real = RealFrames(
+        masks=str(masks), label_map=str(masks / "label_map.yaml"), teacher=str(teacher), share=0.5
+    )
+    config = config.model_copy(update={"real": real})
+
+    task = open_training_task(config, tiny_dataset(config), CPU, silent)
+    loss = task.loss(build_network(config).train(), 0)
+
+    assert (task.road_count, task.real_count) == (2, 2)
+    assert bool(torch.isfinite(loss)) and loss.requires_grad
+    if isinstance(task, SegmentationTrainingTask):
+        shares = task._targets.batch(torch.arange(3)).float() / 255.0
+        assert shares.shape == (3, 4, 32, 64)
+        blue = config.labels.index("blue")
+        assert float(shares[:, blue, 4:, 2:30].mean()) > 0.5
+        assert torch.allclose(shares.sum(1), torch.ones(3, 32, 64), atol=0.02)
 
 
 def test_nothing_to_train_on_is_refused() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from onnx import helper, numpy_helper
 from ad_compressed_perception.compression.compress import compress_model
 from ad_compressed_perception.compression.passes.distillation.distill import Distill
 from ad_compressed_perception.compression.passes.distillation.replace_with_student import ReplaceWithStudent
-from ad_compressed_perception.compression.passes.graph.simplify import Simplify
+from ad_compressed_perception.compression.passes.graph.optimize import Simplify
 from ad_compressed_perception.compression.passes.quantization.qat import Qat
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.core.errors import DataError, RecipeError
@@ -195,13 +196,17 @@ def test_a_planning_student_is_trained_and_has_the_teachers_second_output(tmp_pa
 
 def as_earlier_version(checkpoint: Path) -> None:
     """Give a checkpoint the names of files and keys that it had before they were renamed."""
-    renamed = {"optimiser.pt": "optimizer.pt", "judgements": "val_losses", "hold_out": "val_fraction"}
-    state = (checkpoint / "state.json").read_text()
-    for old, new in renamed.items():
-        state = state.replace(new, old)
-        if (checkpoint / new).is_file():
-            (checkpoint / new).rename(checkpoint / old)
-    (checkpoint / "state.json").write_text(state)
+    renamed_files = ["weights.safetensors", "optimiser.pt"]
+    renamed = {"val_losses": "judgements", "val_fraction": "hold_out"}
+    stored = json.loads((checkpoint / "state.json").read_text())
+    stored["epochs"] = len(stored["history"]["losses"])
+    del stored["steps"]
+    for old, new in zip(renamed_files, stored.pop("files"), strict=True):
+        (checkpoint / new).rename(checkpoint / old)
+    text = json.dumps(stored)
+    for new, old in renamed.items():
+        text = text.replace(new, old)
+    (checkpoint / "state.json").write_text(text)
 
 
 @pytest.mark.parametrize("earlier", [False, True])
@@ -215,7 +220,7 @@ def test_a_resumed_student_has_the_same_running_statistics(
     student, context = fresh_student(tmp_path / "one")
     whole = weights(Distill(options).apply(student, context))
     student, context = fresh_student(tmp_path / "two")
-    epoch, calls = Trainer._epoch, []
+    epoch, calls = Trainer._round, []
 
     def interrupted(self: Trainer, *arguments: Any) -> float:
         calls.append(None)
@@ -224,7 +229,7 @@ def test_a_resumed_student_has_the_same_running_statistics(
         return epoch(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_epoch", interrupted)
+        patch.setattr(Trainer, "_round", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Distill(options).apply(student, context)
     (state,) = (tmp_path / "two").rglob("state.json")
@@ -232,13 +237,65 @@ def test_a_resumed_student_has_the_same_running_statistics(
         as_earlier_version(state.parent)
     calls.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_epoch", lambda *arguments: calls.append(None) or epoch(*arguments))
+        patch.setattr(Trainer, "_round", lambda *arguments: calls.append(None) or epoch(*arguments))
         resumed = weights(Distill(options).apply(student, context))
 
     assert len(calls) == 2, "epochs after the interruption: 4 less the 2 in the checkpoint"
     assert any(key.startswith("norm_") and key.endswith(".mean") for key in whole)
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value)
+
+
+@pytest.mark.parametrize("killed_at", ["weights", "optimizer", "state.json"])
+def test_a_kill_between_two_files_of_a_checkpoint_costs_no_more_than_its_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    """Weights of round 3 with the steps of round 2 would repeat round 3: the result would differ silently."""
+    from ad_compressed_perception.workspace import atomic_file
+
+    options = {**QUICK, "epochs": 4}
+    student, context = fresh_student(tmp_path / "one")
+    whole = weights(Distill(options).apply(student, context))
+    student, context = fresh_student(tmp_path / "two")
+    replace_file, saved = atomic_file.os.replace, []
+
+    def killed(part: Path, path: Path) -> None:
+        saved.append(path)
+        if len([one for one in saved if one.name.startswith(killed_at)]) == 3:
+            raise KeyboardInterrupt
+        replace_file(part, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_file.os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Distill(options).apply(student, context)
+    resumed = weights(Distill(options).apply(student, context))
+
+    for name, value in whole.items():
+        np.testing.assert_array_equal(resumed[name], value)
+    (state,) = (tmp_path / "two").rglob("state.json")
+    assert len(list(state.parent.iterdir())) == 3, "files of other rounds are removed"
+
+
+@pytest.mark.parametrize("damaged", ["state.json", "weights", "optimizer"])
+def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path: Path, damaged: str) -> None:
+    """A power failure can leave files of the right name without their content."""
+    from ad_compressed_perception.training.trainer import Schedule, Trainer, TrainingDataset
+
+    class Constant(TrainingDataset):
+        device = torch.device("cpu")
+
+        def loss(self, module: GraphModule, step: int) -> Any:
+            return sum(parameter.square().sum() for parameter in module.parameters())
+
+    schedule = Schedule(steps=2, round_steps=1, learning_rate=1e-3, weight_decay=0.0)
+    folder = tmp_path / "checkpoint"
+    Trainer(GraphModule(normalizing_graph()), Constant(), schedule, folder).train()
+    (file,) = folder.glob(f"{damaged}*")
+    file.write_bytes(file.read_bytes()[:20])
+
+    with pytest.raises(RecipeError, match="checkpoint in .* cannot be read .*: remove that folder"):
+        Trainer(GraphModule(normalizing_graph()), Constant(), schedule, folder).train()
 
 
 def test_quantized_weights_are_not_trained_in_bfloat16(tmp_path: Path) -> None:
@@ -292,6 +349,10 @@ def test_masks_correct_probabilities_and_keep_the_ratio_within_a_class() -> None
     np.testing.assert_allclose(mixed[0, :, 2, 6], [0.3, 0.1, 0.6], rtol=1e-5)
     np.testing.assert_allclose(mixed[0, :, 0, 1], [0.6, 0.2, 0.2], rtol=1e-5)  # unlabeled: the teacher's
     np.testing.assert_allclose(mixed.sum(1), 1.0, rtol=1e-5)
+    (whole,) = mask_correction(np.array([0, 0, 1]), "NCHW", 1.0)(
+        [probabilities((0.0, 0.0, 1.0))], ground_truth, identity_augmentation(4, 8), PLAIN
+    )  # of labels that the teacher rules out each gets as much
+    np.testing.assert_allclose(whole[0, :, 2, 1], [0.5, 0.5, 0.0], atol=1e-5)
 
 
 def test_masks_are_transformed_into_a_letterbox() -> None:

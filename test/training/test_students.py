@@ -13,9 +13,8 @@ from onnx import numpy_helper
 
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.compression.passes.distillation.replace_with_student import ReplaceWithStudent
-from ad_compressed_perception.compression.passes.graph.infer_shapes import InferShapes
+from ad_compressed_perception.compression.passes.graph.optimize import InferShapes, Simplify
 from ad_compressed_perception.compression.passes.graph.select_classes import SelectClasses
-from ad_compressed_perception.compression.passes.graph.simplify import Simplify
 from ad_compressed_perception.compression.passes.quantization.quantize_int8 import QuantizeInt8
 from ad_compressed_perception.compression.verification.coverage import measure_coverage
 from ad_compressed_perception.core.errors import RecipeError

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ import pytest
 from onnx import helper, numpy_helper
 
 from ad_compressed_perception.compression.compress import compress_model
-from ad_compressed_perception.compression.quantization.layer_sqnr import FLOAT, QUANTIZED, LayerSqnr
+from ad_compressed_perception.compression.quantization.layer_sqnr import FLOAT, QUANTIZED
 from ad_compressed_perception.compression.recipe import shipped_recipes
 from ad_compressed_perception.compression.verification.advice import layer_text
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
-from ad_compressed_perception.compression.verification.terminal_output import as_dict
 from ad_compressed_perception.core.manifest import file_sha256, load_manifest
+from ad_compressed_perception.report.schemas.compression import Layer
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.compression import small_recipe, write_images
 from support.models import write_detector
@@ -67,13 +66,13 @@ def test_a_rejection_names_the_concat_and_the_recipes_that_keep_it_in_float(tmp_
     advice = result.verdict.reasons[-1]
     assert "'channels' at Concat 'Concat_" in advice
     assert "'scores'" in advice
-    named = [name for name in ("int8_mixed", "weights_int8", "bf16_openvino") if name in advice]
-    assert named == ["int8_mixed", "weights_int8", "bf16_openvino"]
+    named = [name for name in ("mixed_int8", "weights_int8", "cast_bf16_openvino") if name in advice]
+    assert named == ["mixed_int8", "weights_int8", "cast_bf16_openvino"]
     assert set(named) <= set(shipped_recipes())
     # In the terminal, in Markdown and in JSON.
     assert advice in result.report.gate.verdict_text
     assert advice in (result.report_folder / "report.md").read_text()
-    assert advice in json.dumps(as_dict(result), ensure_ascii=False)
+    assert advice in result.document.to_json()
 
 
 def test_the_same_model_keeps_its_objects_where_the_head_is_protected(tmp_path: Path) -> None:
@@ -83,8 +82,8 @@ def test_the_same_model_keeps_its_objects_where_the_head_is_protected(tmp_path: 
     assert not any("one scale" in reason for reason in result.verdict.reasons)
 
 
-def layer(name: str, sqnr_db: float, kind: str = QUANTIZED) -> LayerSqnr:
-    return LayerSqnr(name, "Conv", kind, sqnr_db, None)
+def layer(name: str, sqnr_db: float, kind: str = QUANTIZED) -> Layer:
+    return Layer(name=name, operator="Conv", kind=kind, sqnr_db=sqnr_db)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +96,7 @@ def test_the_layer_where_the_noise_arises_is_named_with_recipes_other_than_the_o
     text = layer_text([layer("a", 30.0), layer("bad", 3.0), layer("c", 8.0), layer("d", -1.0)], passes)
     assert "first at Conv 'bad' (3.0 dB, before it at least 30.0 dB)" in text
     assert "weights_int8" in text
-    assert ("int8_mixed" in text) == names_mixed
+    assert ("mixed_int8" in text) == names_mixed
 
 
 def test_no_cause_is_claimed_where_no_layer_stands_out() -> None:

@@ -19,7 +19,7 @@ from ad_compressed_perception.metrics.agreement import ClassificationAgreement, 
 from ad_compressed_perception.monitor.gate import Gate
 from ad_compressed_perception.monitor.pair_window import PairWindow, Scored
 from ad_compressed_perception.pass_api.terms import AcceptSpec
-from ad_compressed_perception.report.schema import ClassificationFigures
+from ad_compressed_perception.report.schemas.agreement import ClassificationFigures
 
 LABELS = ("red", "yellow", "green")
 Pairs = Sequence[tuple[Classification, Classification | None]]

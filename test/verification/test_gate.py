@@ -168,6 +168,19 @@ def test_accuracy_without_labels_or_undefined_is_open() -> None:
     assert "undefined on these 3" in decide(asked, undefined).reasons[0]
 
 
+@pytest.mark.parametrize("loss", [0.0, 40.0])
+def test_accuracy_on_too_few_labeled_frames_is_open(loss: float) -> None:
+    """Every resample of one frame is that frame: an interval without width, which accepted or rejected."""
+    asked, accuracy = AcceptSpec(max_accuracy_drop=1.0), AccuracyDrop("map", "points", loss, loss, loss, 1)
+    verdict = decide(asked, replace(GOOD, accuracy=accuracy))
+    assert (
+        verdict.status == "inconclusive"
+        and "on 1 labeled frames, at least 20 are needed" in verdict.reasons[0]
+    )
+    enough = decide(asked, replace(GOOD, accuracy=replace(accuracy, frames=20)))
+    assert enough.status == ("rejected" if loss else "accepted")
+
+
 def test_accuracy_of_a_baseline_that_has_none_to_lose_is_open() -> None:
     """Labels in other units, of other images or of exchanged classes: mAP is 0.4 of both, and the loss 0."""
     asked = AcceptSpec(max_accuracy_drop=1.0)

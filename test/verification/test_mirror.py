@@ -20,7 +20,7 @@ from ad_compressed_perception.compression.verification.mirror import mirror_agre
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import Manifest, load_manifest
 from ad_compressed_perception.data.frames import open_frames
-from ad_compressed_perception.report.markdown_text import plain
+from ad_compressed_perception.report.kit.text import plain
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.compression import small_recipe, write_images
 from support.models import write_detector, write_planner, write_segmenter

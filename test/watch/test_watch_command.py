@@ -21,13 +21,15 @@ from typer.testing import CliRunner
 pytest.importorskip("rclpy")
 pytest.importorskip("vision_msgs")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import String
 
 from ad_compressed_perception.cli.exit_codes import ExitCode
 from ad_compressed_perception.cli.main import app
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
-from ad_compressed_perception.report.schema import Report
+from ad_compressed_perception.report.schemas.comparison import Report
+from ad_compressed_perception.watch.node_alarms import Availability, DriftAlarms
 from support.ros import PATIENCE_S, Recorder, node_process
 
 pytestmark = pytest.mark.ros
@@ -138,3 +140,54 @@ def test_several_monitors_are_listed_and_one_is_chosen(recorder: Recorder) -> No
 def test_no_monitor_is_an_error_with_the_way_out() -> None:
     with pytest.raises(AdcpError, match=r"no latency monitor in /x answered within 0.5 s.*ROS_DOMAIN_ID"):
         watch("--once", "--wait-s", "0.5", "--namespace", "/x")
+
+
+def test_a_drift_alarm_of_a_node_is_shown_and_gives_exit_code_6(recorder: Recorder) -> None:
+    """The monitor compares two variants, which both see a frozen camera: only the node notices."""
+    summaries = recorder.node.create_publisher(String, "/latency_monitor/summary", LATCHED_QOS)
+    drift = recorder.node.create_publisher(DiagnosticArray, "/car/detection/drift", LATCHED_QOS)
+    line = "the camera changed since stamp 12.500: repeated 4.00"
+    statuses = [
+        DiagnosticStatus(level=b"\0", name="/car/detection: world", message="as in the reference"),
+        DiagnosticStatus(level=b"\2", name="/car/detection: camera", message=line),
+    ]
+    summaries.publish(summary())
+    drift.publish(DiagnosticArray(status=statuses))
+
+    code, text = watch("--once", "--json", "--wait-s", str(PATIENCE_S), "--stale-s", "60")
+
+    assert code == ExitCode.ALARM
+    (alarm,) = json.loads(text)["alarms"]
+    assert (alarm["level"], alarm["sentence"]) == ("ERROR", f"/car/detection: {line}")
+    # A node that has left says nothing of now.
+    alarms = DriftAlarms(5.0)
+    alarms.receive("/car/detection", DiagnosticArray(status=statuses), 100.0)
+    assert (len(alarms.alarms(104.0)), alarms.alarms(106.0)) == (1, [])
+
+
+def test_a_fallback_of_a_node_is_shown_with_its_reason_and_counts(recorder: Recorder) -> None:
+    summaries = recorder.node.create_publisher(String, "/latency_monitor/summary", LATCHED_QOS)
+    state = recorder.node.create_publisher(DiagnosticStatus, "/compressed/planning/availability", LATCHED_QOS)
+    counts = {"frames_primary": "70", "frames_standby": "12", "frames_hold": "0"}
+    status = DiagnosticStatus(
+        level=b"\1",
+        message="standby: invalid_output: 1 of 14 numbers are not finite",
+        values=[KeyValue(key=key, value=value) for key, value in counts.items()],
+    )
+    summaries.publish(summary())
+    state.publish(status)
+
+    code, text = watch("--once", "--json", "--wait-s", str(PATIENCE_S), "--stale-s", "60")
+
+    assert code == ExitCode.OK, "a warning"
+    (alarm,) = json.loads(text)["alarms"]
+    assert alarm["level"] == "WARN"
+    assert alarm["sentence"] == (
+        "/compressed/planning: standby: invalid_output: 1 of 14 numbers are not finite (frames answered: "
+        "70 by the model, 12 by the fallback)"
+    )
+    known = Availability(5.0)
+    known.receive("/compressed/planning", status, 100.0)
+    assert (len(known.alarms(104.0)), known.alarms(106.0)) == (1, [])
+    known.receive("/compressed/planning", DiagnosticStatus(level=b"\0"), 107.0)
+    assert known.alarms(107.0) == [], "the model answers again"

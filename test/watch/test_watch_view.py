@@ -13,21 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ad_compressed_perception.report.schema import (
+from ad_compressed_perception.report.schemas.agreement import DetectionFigures, SegmentationFigures
+from ad_compressed_perception.report.schemas.comparison import Report, TaskReport
+from ad_compressed_perception.report.schemas.fields import Percentiles
+from ad_compressed_perception.report.schemas.pairs import (
     Alarm,
     ComparisonReport,
     ComparisonWindow,
-    DetectionFigures,
     LimitsReport,
-    Percentiles,
-    Report,
-    SegmentationFigures,
-    TaskReport,
-    VariantReport,
-    VariantWindow,
 )
+from ad_compressed_perception.report.schemas.variant import VariantReport, VariantWindow
 from ad_compressed_perception.watch.table import draw, milliseconds, share, sparkline
 from ad_compressed_perception.watch.view import History, Series, written_before_s
+from support.json_schema import check_document
 
 
 def detection(score: float, *, alarms: list[Alarm] | None = None, limit: float | None = 0.9) -> Report:
@@ -205,7 +203,7 @@ def test_the_drawing_shows_when_the_agreement_fell() -> None:
 def test_a_drawing_has_a_character_for_each_value(
     values: list[float | None], low: float, height: float, ascii_only: bool
 ) -> None:
-    drawn = sparkline(Series(values, low, low + height), ascii_only=ascii_only)
+    drawn = sparkline(Series(values=values, low=low, high=low + height), ascii_only=ascii_only)
     assert len(drawn) == len(values)
     assert all((one == " ") == (value is None) for one, value in zip(drawn, values, strict=True))
 
@@ -229,9 +227,8 @@ def test_a_terminal_without_unicode_and_color_shows_the_same() -> None:
 
 
 def test_the_document_of_json_is_plain_json() -> None:
-    document = history(detection(0.4, alarms=[alarm("ERROR")])).view(0.1).as_dict()
-    read = json.loads(json.dumps(document, allow_nan=False))
-    assert read["schema"] == "adcp-watch/1"
+    read = json.loads(history(detection(0.4, alarms=[alarm("ERROR")])).view(0.1).to_json(indent=None))
+    check_document(read, "adcp-watch/1")
     assert read["state"] == "ERROR"
     assert read["rows"][1]["end_to_end_ms"]["p99"] == 52.0
     assert read["alarms"][0]["figure"] == "agreement"

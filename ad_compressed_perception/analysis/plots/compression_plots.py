@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.analysis.plots.style import COLORS, draw_distribution, new_figure, save_figure
-from ad_compressed_perception.report.compression_schema import CompressionReport, Interval
+from ad_compressed_perception.metrics.interval import Interval
+from ad_compressed_perception.report.schemas.compression import CompressionReport
 
 _COST_WORDS = {
     "stored_bytes": "size as stored",
@@ -34,7 +35,7 @@ _TOP_DB = 80.0
 def write_compression_plots(report: CompressionReport, folder: Path) -> list[str]:
     """Draw every plot that the report has data for into ``folder``; return the file names."""
     written = [plot_costs(report, folder / "costs.png")]
-    if report.frames.baseline_ms:
+    if any(value is not None for value in report.frames.baseline_ms):
         written.append(plot_times(report, folder / "latency.png"))
     written.append(plot_slices(report, folder / "slices.png"))
     if any(value is not None for value in report.frames.difference):
@@ -196,11 +197,11 @@ def _name_lowest(axis: Any, layers: list[Any], shown: NDArray[np.float64]) -> No
 def _draw_drops(axis: Any, rows: list[tuple[str, int, Interval]], limit: float | None) -> None:
     places = np.arange(len(rows))
     for place, (_, _, drop) in zip(places, rows, strict=True):
-        value = _finite(drop.value)
+        value = drop.value
         if math.isnan(value):
             axis.text(0.0, place, "undefined", va="center", fontsize=9)
             continue
-        low, high = _finite(drop.low), _finite(drop.high)
+        low, high = drop.low, drop.high
         beyond = limit is not None and low > limit
         color = COLORS[1] if beyond else COLORS[0]
         axis.plot([low, high], [place, place], "-", color=color, linewidth=2.2, solid_capstyle="butt")
@@ -216,11 +217,7 @@ def _draw_drops(axis: Any, rows: list[tuple[str, int, Interval]], limit: float |
 
 
 def _numbers(values: list[float | None]) -> NDArray[np.float64]:
-    return np.array([_finite(value) for value in values], np.float64)
-
-
-def _finite(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    return np.array(values, np.float64)  # None becomes NaN
 
 
 def _short(name: str, length: int = 34) -> str:

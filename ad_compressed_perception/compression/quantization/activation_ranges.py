@@ -25,6 +25,7 @@ from ad_compressed_perception.core.errors import AdcpError, DataError, ModelFile
 from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.onnx_graph.io import float_constants
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
+from ad_compressed_perception.onnx_graph.session import open_session
 from ad_compressed_perception.pass_api.passes import Feeds, PassContext
 
 Method = Literal["minmax", "entropy", "percentile", "mse"]
@@ -188,19 +189,13 @@ def _histograms(
         keeps them.
     """
     import onnx
-    import onnxruntime
 
     graph = onnx.load(str(model))
     given = {value.name for value in graph.graph.input}
     present = {value.name for value in graph.graph.output}
     known = {value.name: value for value in graph.graph.value_info}
     graph.graph.output.extend(known[name] for name in limits if name in known and name not in given | present)
-    options = onnxruntime.SessionOptions()
-    # Every tensor must exist under its own name.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(graph, as_written=True)
     measured = [output.name for output in session.get_outputs() if output.name in limits]
     found: dict[str, tuple[NDArray[Any], NDArray[Any], Any, Any, Any]] = {}
     for done, feeds in enumerate(context.feeds(), start=1):

@@ -16,14 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError, ModelFileError
-from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.graph import Graph, attribute
 from ad_compressed_perception.onnx_graph.io import opset_of
-from ad_compressed_perception.onnx_graph.subgraphs import all_names
-from ad_compressed_perception.onnx_graph.weights import (
-    WeightTensor,
-    attribute,
-    spread_over_weights,
-)
+from ad_compressed_perception.onnx_graph.session import cannot_run, open_session
+from ad_compressed_perception.onnx_graph.subgraphs import all_names, copied
+from ad_compressed_perception.onnx_graph.weights import WeightTensor, spread_over_weights
 from ad_compressed_perception.pass_api.passes import PassContext
 
 if TYPE_CHECKING:
@@ -57,11 +54,7 @@ def measure_moments(
         DataError: no calibration frames.
         ModelFileError: the model cannot run, or an activation is not finite.
     """
-    import onnx
-    import onnxruntime
-
-    augmented = onnx.ModelProto()
-    augmented.CopyFrom(model)
+    augmented = copied(model)
     # Own tensors are called so, and no other tensor's name begins like that.
     mark = _ADDED
     while any(name.startswith(mark) for name in all_names(model)):
@@ -72,15 +65,11 @@ def measure_moments(
     }
     for node, weight in nodes.values():
         _add_means(augmented, node, weight, (mark, mean, square), opset_of(model))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     names = [prefix + output for output in nodes for prefix in (mean, square)]
     sums: dict[str, Any] = dict.fromkeys(names, 0.0)
     done = 0
     try:
-        session = onnxruntime.InferenceSession(
-            augmented.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = open_session(augmented)
         for feeds in context.feeds():
             for name, value in zip(names, session.run(names, feeds), strict=True):
                 sums[name] = sums[name] + value.astype(np.float64)
@@ -89,7 +78,7 @@ def measure_moments(
     except (DataError, ModelFileError):
         raise
     except Exception as error:  # ONNX Runtime's errors share no public base
-        raise ModelFileError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
+        raise cannot_run(error) from error
     if done == 0:
         raise DataError("no calibration frames: the source is empty")
     found = {}
@@ -182,25 +171,21 @@ def correct_bias(
     """
     from onnx import numpy_helper
 
-    uses: dict[str, int] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            uses[name] = uses.get(name, 0) + 1
-    biases = {tensor.name: tensor for tensor in model.graph.initializer}
+    graph = Graph(model)
     changed = False
     for node in weight.nodes:
         known = moments.get(node.output[0])
         name = node.input[2] if len(node.input) > 2 else ""
-        if known is None or name not in biases or uses[name] != 1:
+        if known is None or name not in graph.weights or graph.uses(name) != 1:
             continue
         lost = (before.astype(np.float64) - weight.values) * spread_over_weights(
             node, before.shape, known.mean
         )
         shift = _sum_by_output(node, lost)
-        bias = numpy_helper.to_array(biases[name])
+        bias = numpy_helper.to_array(graph.weights[name])
         if bias.size != shift.size:
             continue
-        biases[name].CopyFrom(
+        graph.weights[name].CopyFrom(
             numpy_helper.from_array((bias + shift.reshape(bias.shape)).astype(bias.dtype), name)
         )
         changed = True
@@ -214,6 +199,5 @@ def _sum_by_output(node: NodeProto, lost: NDArray[np.float64]) -> NDArray[np.flo
         groups = attribute(node, "group", 1)
         by_group = lost.reshape(groups, lost.shape[0] // groups, lost.shape[1], -1)
         # An output pixel uses 1 / (stride x stride) of the kernel's positions.
-        strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [])
-        return by_group.sum(axis=(1, 3)).reshape(-1) / max(1, int(np.prod(strides or [1])))
+        return by_group.sum(axis=(1, 3)).reshape(-1) / max(1, int(np.prod(attribute(node, "strides", [1]))))
     return lost.sum(axis=0)

@@ -5,19 +5,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.compression.frame_split import FrameSample
-from ad_compressed_perception.compression.pass_runner import PassRecord
-from ad_compressed_perception.compression.quantization.layer_sqnr import FLOAT, LayerSqnr, measure_layers
+from ad_compressed_perception.compression.quantization.layer_sqnr import FLOAT, measure_layers
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
 from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.onnx_graph.io import input_name
+from ad_compressed_perception.onnx_graph.io import input_specs
 from ad_compressed_perception.onnx_graph.layers import is_compute
 from ad_compressed_perception.onnx_graph.metadata import METADATA_KEY
-from ad_compressed_perception.pass_api.passes import Feeds
-from ad_compressed_perception.tasks.prepare import Preparer
+from ad_compressed_perception.report.schemas.compression import Layer, PassReport
+from ad_compressed_perception.tasks.inputs import prepared_feeds
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -27,8 +26,8 @@ LAYER_FRAMES = 3
 
 
 def measure_variant_layers(
-    snapshots: Snapshots, frames: FrameSample, records: Sequence[PassRecord]
-) -> tuple[list[LayerSqnr], list[str]]:
+    snapshots: Snapshots, frames: FrameSample, records: Sequence[PassReport]
+) -> tuple[list[Layer], list[str]]:
     """Return the layers of a variant of lower precision, and notes about what could not be measured.
 
     Args:
@@ -45,16 +44,10 @@ def measure_variant_layers(
         ]
     chosen = [frames.indices[place] for place in _spread(len(frames.indices))]
     before, after = exact.model(), rounded.model()
-    name = input_name(after)
-
-    def feeds() -> Iterator[Feeds]:
-        prepare = Preparer(exact.manifest.input)
-        for frame in FrameSample(frames.source, chosen):
-            yield {name: prepare(frame)[0].copy()}
-
+    feeds = prepared_feeds(exact.manifest, input_specs(after), FrameSample(frames.source, chosen))
     notes: list[dict[str, Any]] = [record.notes for record in records]
     try:
-        return measure_layers(before, after, feeds(), notes), []
+        return measure_layers(before, after, feeds, notes), []
     except ModelFileError as error:
         return [], [f"Layers were not measured: {error}"]
 
@@ -63,7 +56,7 @@ def _spread(count: int) -> list[int]:
     return sorted({0, count // 2, count - 1})
 
 
-def float_layers_text(model: ModelProto, layers: Sequence[LayerSqnr]) -> str:
+def float_layers_text(model: ModelProto, layers: Sequence[Layer]) -> str:
     """Return the metadata entry about the file's layers in float, as JSON.
 
     ``layers`` has their names, ``why`` the reasons, ``places`` their indices among the compute ops of the

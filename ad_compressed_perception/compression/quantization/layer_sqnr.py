@@ -11,14 +11,15 @@ is in the next layer's). After quantization-aware training it includes the chang
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ad_compressed_perception.compression.quantization.sensitivity import open_session, sqnr_db, with_outputs
+from ad_compressed_perception.compression.quantization.sensitivity import session_with_outputs, sqnr_db
+from ad_compressed_perception.onnx_graph.graph import Graph
 from ad_compressed_perception.onnx_graph.layers import INTEGER_COMPUTE, is_compute
 from ad_compressed_perception.pass_api.passes import Feeds
+from ad_compressed_perception.report.schemas.compression import Layer
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -28,28 +29,9 @@ _CLIPPING = ("Relu", "Clip")
 _NO_REASON = "the pass left it in float"
 
 
-@dataclass(frozen=True)
-class LayerSqnr:
-    """One convolution or matrix product of the rounded graph.
-
-    Attributes:
-        name: its node's name.
-        operator: ONNX operator.
-        kind: "quantized" (both of its operands are), "weights only", or "float".
-        sqnr_db: of its output, at most 120; None where the graph before rounding has no such layer.
-        why_float: why it stays in float; None for the other kinds.
-    """
-
-    name: str
-    operator: str
-    kind: str
-    sqnr_db: float | None
-    why_float: str | None
-
-
 def measure_layers(
     exact: ModelProto, rounded: ModelProto, frames: Iterable[Feeds], notes: Sequence[Mapping[str, Any]] = ()
-) -> list[LayerSqnr]:
+) -> list[Layer]:
     """Return every compute op of a rounded graph in the order of execution.
 
     Args:
@@ -67,12 +49,12 @@ def measure_layers(
     noise = _measure(exact, rounded, references, frames)
     any_quantized = any(kind == QUANTIZED for kind in kinds)
     return [
-        LayerSqnr(
-            node.name or node.output[0],
-            node.op_type,
-            kind,
-            noise.get(node.output[0]),
-            why_float(node, rounded, notes) if kind == FLOAT and any_quantized else None,
+        Layer(
+            name=node.name or node.output[0],
+            operator=node.op_type,
+            kind=kind,
+            sqnr_db=noise.get(node.output[0]),
+            why_float=why_float(node, rounded, notes) if kind == FLOAT and any_quantized else None,
         )
         for node, kind in zip(compute_ops, kinds, strict=True)
     ]
@@ -81,36 +63,33 @@ def measure_layers(
 def _references(exact: ModelProto, compute_ops: Sequence[NodeProto]) -> dict[str, str]:
     """Map each compute op's output to its reference: that of the node of its name, else itself."""
     by_node = {node.name: node for node in exact.graph.node if node.name and is_compute(node)}
-    outputs = {name for node in exact.graph.node for name in node.output}
+    produced = Graph(exact).producers
     found = {}
     for node in compute_ops:
         output = node.output[0]
         other = by_node.get(node.name)
         if other is not None:
             found[output] = other.output[0]
-        elif output in outputs:
+        elif output in produced:
             found[output] = output
     return found
 
 
 def layer_kinds(exact: ModelProto, rounded: ModelProto) -> list[str]:
-    """Return the kind (see LayerSqnr) of every compute op of the rounded graph, from its structure."""
-    producers = {name: node for node in rounded.graph.node for name in node.output}
-    before = {tensor.name: tensor for tensor in exact.graph.initializer}
-    after = {tensor.name: tensor for tensor in rounded.graph.initializer}
-    constants = {node.output[0]: node for node in exact.graph.node if node.op_type == "Constant"}
+    """Return the kind (see Layer) of every compute op of the rounded graph, from its structure."""
+    before, after = Graph(exact), Graph(rounded)
 
     def expanded(name: str) -> bool:
-        return name in producers and producers[name].op_type == "DequantizeLinear"
+        return after.producer(name, "DequantizeLinear") is not None
 
     kinds = []
-    for node in rounded.graph.node:
+    for node in after.nodes:
         if not is_compute(node):
             continue
         weight = node.input[1] if len(node.input) > 1 else ""
-        changed = weight in after and (weight not in before or _differ(before[weight], after[weight]))
         # Older files store weights as Constant operators.
-        changed |= weight in producers and _is_changed_constant(producers[weight], constants)
+        stored, earlier = after.tensor(weight), before.tensor(weight)
+        changed = stored is not None and (earlier is None or _differ(earlier, stored))
         if node.op_type in INTEGER_COMPUTE or (expanded(node.input[0]) and expanded(weight)):
             kinds.append(QUANTIZED)
         elif expanded(weight) or changed:
@@ -129,31 +108,22 @@ def _differ(one: TensorProto, other: TensorProto) -> bool:
     return not np.array_equal(numpy_helper.to_array(one), numpy_helper.to_array(other))
 
 
-def _is_changed_constant(node: NodeProto, before: Mapping[str, NodeProto]) -> bool:
-    if node.op_type != "Constant":
-        return False
-    earlier = before.get(node.output[0])
-    return earlier is None or earlier.SerializeToString() != node.SerializeToString()
-
-
 def why_float(node: NodeProto, rounded: ModelProto, notes: Sequence[Mapping[str, Any]]) -> str:
     """Return why a compute op stays in float, as far as the passes' notes state it."""
     reasons = {entry["tensor"]: entry for one in notes for entry in one.get("float_tensors") or ()}
     excluded = {name for one in notes for name in one.get("excluded_nodes") or ()}
     if node.name in excluded:
         return "excluded by the recipe"
+    graph = Graph(rounded)
     results = list(node.output)
-    for other in rounded.graph.node:
-        if node.output[0] in other.input and other.op_type in _CLIPPING:
+    for other in graph.consumers.get(node.output[0], ()):
+        if other.op_type in _CLIPPING:
             results += other.output
     operands = dict(zip(node.input[:2], ("its input", "its weights"), strict=False))
     for tensor in (*operands, *results):
         if tensor in reasons:
             return f"{operands.get(tensor, 'its output')}: {reasons[tensor]['why']}"
-    producers = {
-        name for one in rounded.graph.node if one.op_type == "DequantizeLinear" for name in one.output
-    }
-    if any(reasons) and node.input and node.input[0] not in producers:
+    if any(reasons) and node.input and graph.producer(node.input[0], "DequantizeLinear") is None:
         return "its input is left in float"
     return "its output is left in float" if any(reasons) else _NO_REASON
 
@@ -163,8 +133,8 @@ def _measure(
 ) -> dict[str, float]:
     if not references:
         return {}
-    reference_session = open_session(with_outputs(exact, list(dict.fromkeys(references.values()))))
-    variant_session = open_session(with_outputs(rounded, list(references)))
+    reference_session = session_with_outputs(exact, list(dict.fromkeys(references.values())))
+    variant_session = session_with_outputs(rounded, list(references))
     names = [output.name for output in reference_session.get_outputs()]
     signal = dict.fromkeys(references, 0.0)
     noise = dict.fromkeys(references, 0.0)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.onnx_graph.graph import Graph, self_gated
+
 if TYPE_CHECKING:
     from onnx import ModelProto
 
@@ -47,27 +49,12 @@ def narrow_silu_inputs(model: ModelProto, ranges: Any, floor: float = SILU_FLOOR
 
 def silu_inputs(model: ModelProto) -> list[str]:
     """Return the tensors that only a Sigmoid and the Mul with its result use."""
-    users: dict[str, list[Any]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
-    outputs = {output.name for output in model.graph.output}
-    found = []
-    for node in model.graph.node:
-        if node.op_type != "Sigmoid":
-            continue
-        source, gate = node.input[0], node.output[0]
-        others = [user for user in users.get(source, []) if user is not node]
-        is_silu = (
-            len(others) == 1
-            and others[0].op_type == "Mul"
-            and set(others[0].input) == {source, gate}
-            and users.get(gate) == others
-            and not {source, gate} & outputs
-        )
-        if is_silu:
-            found.append(source)
-    return found
+    graph = Graph(model)
+    return [
+        gate.input[0]
+        for _, gate in self_gated(graph, "Sigmoid")
+        if graph.uses(gate.input[0]) == 2 and graph.uses(gate.output[0]) == 1
+    ]
 
 
 def mse_range(

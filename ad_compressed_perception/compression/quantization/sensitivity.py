@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.core.errors import ModelFileError
-from ad_compressed_perception.core.one_line import one_line
-from ad_compressed_perception.onnx_graph.qdq import QdqGraph, QuantizedTensor, drop_unused
-from ad_compressed_perception.pass_api.passes import Advance, Feeds
+from ad_compressed_perception.core.progress import Advance, no_advance
+from ad_compressed_perception.onnx_graph.graph import remove_dead
+from ad_compressed_perception.onnx_graph.qdq import QdqGraph, QuantizedTensor
+from ad_compressed_perception.onnx_graph.session import open_session
+from ad_compressed_perception.onnx_graph.subgraphs import copied
+from ad_compressed_perception.pass_api.passes import Feeds
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -51,36 +53,21 @@ def sqnr_db(signal: float, noise: float) -> float:
     return 10.0 * math.log10(signal / noise)
 
 
-def open_session(model: ModelProto) -> Any:
-    """Load a graph into ONNX Runtime, one thread; raise ModelFileError where it cannot."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    try:
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # ONNX Runtime's errors share no public base
-        raise ModelFileError(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
+def session_with_outputs(model: ModelProto, names: Sequence[str]) -> Any:
+    """Load a graph with these tensors as its outputs, one thread; raise ModelFileError where it fails."""
+    return open_session(with_outputs(model, names), threads=1)
 
 
 def with_outputs(model: ModelProto, names: Sequence[str]) -> ModelProto:
     """Return a copy of the graph with these tensors as its outputs."""
-    import onnx
+    from onnx import ValueInfoProto
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     known = {value.name: value for value in [*copy.graph.value_info, *copy.graph.output]}
-    chosen = []
-    for name in names:
-        value = onnx.ValueInfoProto()
-        value.CopyFrom(known[name]) if name in known else setattr(value, "name", name)
-        chosen.append(value)
+    chosen = [copied(known[name]) if name in known else ValueInfoProto(name=name) for name in names]
     del copy.graph.output[:]
     copy.graph.output.extend(chosen)
-    drop_unused(copy)
+    remove_dead(copy, keep_shapes=True)
     return copy
 
 
@@ -91,7 +78,7 @@ class OutputNoise:
         """Run the float graph; raise ModelFileError where it cannot run."""
         self.outputs = list(outputs)
         self._frames = list(frames)
-        session = open_session(with_outputs(floating, self.outputs))
+        session = session_with_outputs(floating, self.outputs)
         self._references: list[list[NDArray[Any]]] = [session.run(None, feeds) for feeds in frames]
 
     def sqnr_db(self, model: ModelProto, outputs: Sequence[str] | None = None) -> float:
@@ -101,7 +88,7 @@ class OutputNoise:
             model: the changed graph.
             outputs: names of the outputs in it, where they differ from the float graph's.
         """
-        session = open_session(with_outputs(model, outputs or self.outputs))
+        session = session_with_outputs(model, outputs or self.outputs)
         signal = np.zeros(len(self.outputs))
         noise = np.zeros(len(self.outputs))
         for feeds, references in zip(self._frames, self._references, strict=True):
@@ -120,7 +107,7 @@ def measure_sensitivities(
     graph: QdqGraph,
     noise: OutputNoise,
     tensors: Sequence[QuantizedTensor],
-    advance: Advance = lambda done, total: None,
+    advance: Advance = no_advance,
 ) -> list[Sensitivity]:
     """Quantize one tensor at a time and return all of them, the most sensitive first.
 

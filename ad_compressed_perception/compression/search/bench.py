@@ -10,10 +10,10 @@ from time import perf_counter
 import numpy as np
 
 from ad_compressed_perception.compression.search.frames import SearchFrames
-from ad_compressed_perception.compression.search.trial import Speed
 from ad_compressed_perception.core.errors import ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.report.schemas.search import Speed
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 _IMAGES = 6

@@ -15,7 +15,6 @@ from typing import Any
 
 from ad_compressed_perception.core.errors import RecipeError
 
-DEFAULT = "drop<=5%"
 KNOWN = "drop<=1%, p99<=20ms, size<=0.25, speed>=2x"
 _TERM = re.compile(
     r"^(?P<name>[A-Za-z_]\w*)\s*(?P<sign><=|>=|<|>|==|=)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
@@ -13,17 +12,19 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ad_compressed_perception.backends import create_backend
-from ad_compressed_perception.compression.pass_runner import Progress, Samples, run_passes
+from ad_compressed_perception.compression.pass_runner import Samples, run_passes
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.search.candidate import Candidate
 from ad_compressed_perception.core.host import HostInfo
 from ad_compressed_perception.core.manifest import Manifest, load_manifest
+from ad_compressed_perception.core.progress import Progress, no_progress
 from ad_compressed_perception.onnx_graph.io import check_model, finish_model
 from ad_compressed_perception.packing.packed_file import SUFFIX
 from ad_compressed_perception.packing.packed_file_writer import pack
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import Pipeline
 from ad_compressed_perception.workspace.save_manifest import save_manifest
+from ad_compressed_perception.workspace.temporary import scratch_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -79,8 +80,7 @@ class Builder:
         start = perf_counter()
         target.parent.mkdir(parents=True, exist_ok=True)
         samples = self._samples(recipe)
-        scratch = Path(tempfile.mkdtemp(prefix=".build-", dir=target.parent))
-        try:
+        with scratch_folder(target.parent, ".build-") as scratch:
             model, steps = onnx.ModelProto(), copy(recipe)
             model.CopyFrom(self._model)
             if candidate.graph_optimization and not candidate.training:
@@ -102,8 +102,6 @@ class Builder:
                 path.write_bytes(model.SerializeToString(deterministic=True))
             save_manifest(described, made)
             made.replace(target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
         return perf_counter() - start
 
     def _optimize(
@@ -120,7 +118,7 @@ class Builder:
             steps.passes = recipe.passes[: len(candidate.graph_optimization)]
             _, self._optimized[key], _ = run_passes(
                 model, steps, self._manifest, samples, self._host, scratch, scratch / "none",
-                lambda step, done, total: None,
+                no_progress,
             )  # fmt: skip
         return self._optimized[key]
 

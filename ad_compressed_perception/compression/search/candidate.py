@@ -15,8 +15,9 @@ import yaml
 from ad_compressed_perception.compression.recipe import SCHEMA, LoadedRecipe
 from ad_compressed_perception.compression.search.budget import Budget
 from ad_compressed_perception.compression.search.frames import SPLIT, SearchFrames
+from ad_compressed_perception.workspace.atomic_file import write_file
 
-GRAPH_OPTIMIZATION: tuple[Any, ...] = ("upgrade_opset", "simplify", "infer_shapes")
+GRAPH_OPTIMIZATION: tuple[Any, ...] = ("optimize",)
 """Passes that every candidate begins with."""
 
 
@@ -112,15 +113,12 @@ class RecipeMaker:
         if candidate.store == "onnx":
             del document["store"]
         text = yaml.safe_dump(document, sort_keys=False, width=110, default_flow_style=None)
-        return f"# Found by adcp compress --recipe auto --budget {str(self.budget)!r}.\n{text}"
+        return f"# Found by adcp search --budget {str(self.budget)!r}.\n{text}"
 
     def write(self, candidate: Candidate, folder: Path) -> LoadedRecipe:
         """Write a candidate's recipe into a folder and read it back; raise RecipeError where it is wrong."""
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{candidate.name}.yaml"
         text = self.text(candidate)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            part = path.with_suffix(".part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            write_file(path, text)
         return LoadedRecipe(path)

@@ -13,7 +13,6 @@ import numpy as np
 from ad_compressed_perception.analysis.accuracy import AccuracyScore
 from ad_compressed_perception.analysis.evaluate import DETECTION_SETTINGS, collect, use_settings
 from ad_compressed_perception.compression.search.frames import SearchFrames
-from ad_compressed_perception.compression.search.trial import Drop
 from ad_compressed_perception.compression.verification.labeled_check import (
     LabeledChoice,
     LabeledFrames,
@@ -23,10 +22,12 @@ from ad_compressed_perception.compression.verification.scores import AgreementSc
 from ad_compressed_perception.compression.verification.task_scores import create_score
 from ad_compressed_perception.core.errors import ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.core.progress import Advance
 from ad_compressed_perception.core.results import LabelMask, Result
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.pass_api.passes import Advance
 from ad_compressed_perception.pass_api.terms import VerifySpec
+from ad_compressed_perception.report.kit.document import copied
+from ad_compressed_perception.report.schemas.search import Drop
 from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
 
 LABELED_SHARE = 0.5
@@ -86,12 +87,16 @@ class AgreementEvaluator(Evaluator):
             advance(done + 1, len(sample))
         figures = score.figures()
         worst = max(figures.labels, key=lambda one: one.low, default=None)
-        return Drop(
-            figures.measure, figures.drop, figures.drop_low, figures.drop_high, figures.frames,
-            figures.informative_frames, figures.failed_frames,
-            "" if worst is None else worst.name, 0.0 if worst is None else worst.low,
-            figures.label_text,
-        )  # fmt: skip
+        return copied(
+            Drop,
+            figures,
+            low=figures.drop_low,
+            high=figures.drop_high,
+            informative=figures.informative_frames,
+            failed=figures.failed_frames,
+            worst_label="" if worst is None else worst.name,
+            worst_label_low=0.0 if worst is None else worst.low,
+        )
 
     def _reference(self, index: int, frame: Frame, score: AgreementScore) -> Result:
         """Return the baseline's result on a frame; masks are kept compressed (zlib)."""
@@ -137,14 +142,18 @@ class LabeledEvaluator(Evaluator):
             self._scores[taken] = collect(self._baseline, data, indices)
         first = self._scores[taken]
         self._use_settings(variant)
-        second = collect(variant, data, indices, lambda done: advance(done, taken))
+        second = collect(variant, data, indices, advance)
         block = max(first.block_length(), second.block_length()) if data.is_series else 1
         compared = compare_scores(first, second, np.arange(taken), min(block, max(1, taken // 4)))
         loss = compared.drop[self._labeled.metric]
         return Drop(
-            f"{loss.metric}, {loss.unit} / 100", loss.value / 100.0, loss.low / 100.0, loss.high / 100.0,
-            taken, taken, 0,
-        )  # fmt: skip
+            measure=f"{loss.metric}, {loss.unit} / 100",
+            drop=loss.value / 100.0,
+            low=loss.low / 100.0,
+            high=loss.high / 100.0,
+            frames=taken,
+            informative=taken,
+        )
 
     def _use_settings(self, pipeline: Pipeline) -> None:
         if self._labeled.data.task == "detection":

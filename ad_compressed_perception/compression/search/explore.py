@@ -132,13 +132,15 @@ def _training_minutes(facts: Facts, settings: SearchSettings, left_out: dict[str
     if not facts.trains:
         return 0.0
     if not settings.train:
-        left_out["training"] = "disabled (--no-train)"
+        left_out["training"] = "not asked for"
         return 0.0
     count = 3 if "relu" in facts.edits else 2
     each = _TRAINING_SHARE * settings.minutes / count
     if each < LEAST_TRAINING_MINUTES:
         least = count * LEAST_TRAINING_MINUTES / _TRAINING_SHARE
-        left_out["training"] = f"needs --minutes of at least {least:g}, there were {settings.minutes:g}"
+        left_out["training"] = (
+            f"needs {least:g} minutes for the search at least, there were {settings.minutes:g}"
+        )
         return 0.0
     return each
 

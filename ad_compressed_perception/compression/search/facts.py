@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,9 @@ from ad_compressed_perception.core.errors import AdcpError, BackendError, ModelF
 from ad_compressed_perception.core.host import HostInfo
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.core.progress import Progress, no_progress
 from ad_compressed_perception.core.registry import BACKENDS, find
+from ad_compressed_perception.onnx_graph.subgraphs import copied
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ def find_facts(
     host: HostInfo,
     maker: RecipeMaker,
     scratch: Path,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> Facts:
     """Inspect host and model.
 
@@ -114,7 +116,7 @@ def find_facts(
         share = shares.get(name, 1.0)
         candidate = Candidate(f"probe_{name}", "onnxruntime", {}, graph_optimization=(step,))
         try:
-            changed = _apply(candidate, manifest, _copy(optimized), samples, host, maker, scratch / name)[1]
+            changed = _apply(candidate, manifest, copied(optimized), samples, host, maker, scratch / name)[1]
         except AdcpError as error:
             left_out[name] = one_line(error).removeprefix(f"pass {candidate.pass_names[0]}: ")
             continue
@@ -183,14 +185,6 @@ def _apply(
     scratch.mkdir(parents=True)
     recipe: LoadedRecipe = maker.write(candidate, scratch)
     _, changed, described = run_passes(
-        model, recipe, manifest, samples, host, scratch, scratch / "checkpoints", lambda *_: None
+        model, recipe, manifest, samples, host, scratch, scratch / "checkpoints", no_progress
     )
     return changed, described
-
-
-def _copy(model: ModelProto) -> ModelProto:
-    import onnx
-
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    return copied

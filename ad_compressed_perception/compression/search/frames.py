@@ -65,7 +65,7 @@ def split_recording(source: FrameSource, calibration: int | None) -> SearchFrame
         )
     if calibration is not None and calibration > room[0]:
         raise DataError(
-            f"{calibration} frames to calibrate on (--frames) are too many: a search calibrates on {room[0]} "
+            f"{calibration} frames to calibrate on are too many: a search calibrates on {room[0]} "
             f"of {total} frames at most, the others are for comparison and verification"
         )
     calibrating = calibration or min(DEFAULT_CALIBRATION, room[0])

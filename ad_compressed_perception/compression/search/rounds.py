@@ -6,20 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from ad_compressed_perception.compression.pass_runner import Progress
 from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.builder import Builder
 from ad_compressed_perception.compression.search.candidate import Candidate, RecipeMaker
 from ad_compressed_perception.compression.search.evaluators import Evaluator
-from ad_compressed_perception.compression.search.journal import Journal
+from ad_compressed_perception.compression.search.journal import SearchJournal
 from ad_compressed_perception.compression.search.time_budget import OutOfTimeError, TimeBudget
-from ad_compressed_perception.compression.search.trial import Drop, Speed, Trial
+from ad_compressed_perception.compression.search.trial import Trial
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.core.progress import Progress, no_advance
+from ad_compressed_perception.report.schemas.search import Drop, Speed
 
 SCREEN_FRAMES = 16
 ROUND_FRAMES = (64, 10_000)
@@ -45,7 +45,7 @@ class Rounds:
         builder: Builder,
         bench: Bench,
         evaluator: Evaluator,
-        journal: Journal,
+        journal: SearchJournal,
         time_budget: TimeBudget,
         baseline_bytes: int,
         folder: Path,
@@ -71,7 +71,7 @@ class Rounds:
             begun.append(trial)
             known = self._journal.find("screen", trial.key) or self._journal.find("failed", trial.key)
             if known is None and self._time_budget.is_past(until):
-                trial.end("not tried", "out of time: give more --minutes; the same command resumes from here")
+                trial.end("not tried", "out of time: give more minutes; the same command resumes from here")
                 continue
             self._progress(f"screen {candidate.name}", number, len(candidates))
             self._guard(trial, partial(self._screen, trial))
@@ -105,7 +105,9 @@ class Rounds:
             with ExitStack() as stack:
                 opened = [stack.enter_context(closing(self.builder.open(t.candidate))) for t in trials]
                 speeds = self._bench.time_interleaved(opened, seconds, *_FINAL_ROUNDS)
-            found = self._journal.add(_FINAL_TIMING, key, {"speeds": [asdict(speed) for speed in speeds]})
+            found = self._journal.add(
+                _FINAL_TIMING, key, {"speeds": [speed.model_dump() for speed in speeds]}
+            )
         for trial, speed in zip(trials, found["speeds"], strict=True):
             trial.speed = Speed(**speed)
 
@@ -119,16 +121,16 @@ class Rounds:
                 (speed,) = self._bench.time_interleaved(
                     [pipeline], self._scaled(_SCREEN_SECONDS), *_SCREEN_ROUNDS
                 )
-                drop = self._evaluator.drop(pipeline, SCREEN_FRAMES, lambda done, total: None)
+                drop = self._evaluator.drop(pipeline, SCREEN_FRAMES, no_advance)
             found = self._journal.add(
                 "screen",
                 trial.key,
-                {"seconds": seconds, "bytes": stored, "speed": asdict(speed), "drop": drop.as_dict()},
+                {"seconds": seconds, "bytes": stored, "speed": speed.model_dump(), "drop": drop.model_dump()},
             )
         trial.build_seconds, trial.bytes = found["seconds"], found["bytes"]
         trial.size = trial.bytes / self._baseline_bytes
-        trial.speed, trial.drop = Speed(**found["speed"]), Drop.from_dict(found["drop"])
-        if trial.drop.drop != trial.drop.drop:
+        trial.speed, trial.drop = Speed(**found["speed"]), Drop(**found["drop"])
+        if not trial.drop.interval.is_known:
             trial.notes.append("nothing to compare on the first frames")
 
     def _compare(self, trial: Trial, count: int) -> None:
@@ -139,9 +141,9 @@ class Rounds:
             self.builder.build(trial.candidate, recipe, self._watch(trial.candidate))
             label = f"compare {trial.name}"
             with closing(self.builder.open(trial.candidate)) as pipeline:
-                drop = self._evaluator.drop(pipeline, count, lambda done, of: self._progress(label, done, of))
-            found = self._journal.add("drop", key, drop.as_dict())
-        trial.drop = Drop.from_dict(found)
+                drop = self._evaluator.drop(pipeline, count, partial(self._progress, label))
+            found = self._journal.add("drop", key, drop.model_dump())
+        trial.drop = Drop(**found)
 
     def _guard(self, trial: Trial, step: Callable[[], None]) -> None:
         """Run a step; an error ends the candidate's own trial with the error as its reason."""

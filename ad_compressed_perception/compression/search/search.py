@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from ad_compressed_perception.analysis.output_plausibility import check_outputs,
 from ad_compressed_perception.analysis.processor import host_record
 from ad_compressed_perception.compression.compress import checkpoint_folder, compress_model
 from ad_compressed_perception.compression.frame_split import FrameSample
-from ad_compressed_perception.compression.pass_runner import Progress, Samples, choose_samples
+from ad_compressed_perception.compression.pass_runner import Samples, choose_samples
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.search.bench import Bench
 from ad_compressed_perception.compression.search.budget import Budget
@@ -33,26 +33,30 @@ from ad_compressed_perception.compression.search.evaluators import (
 from ad_compressed_perception.compression.search.explore import SearchSettings, explore
 from ad_compressed_perception.compression.search.facts import EDITS, Facts, find_facts
 from ad_compressed_perception.compression.search.frames import SearchFrames, split_recording
-from ad_compressed_perception.compression.search.journal import Journal
+from ad_compressed_perception.compression.search.journal import SearchJournal
 from ad_compressed_perception.compression.search.rounds import Rounds
 from ad_compressed_perception.compression.search.time_budget import TimeBudget
 from ad_compressed_perception.compression.search.trial import Trial
 from ad_compressed_perception.compression.verification.informative import refuse_uninformative
 from ad_compressed_perception.compression.verification.labeled_check import LabeledChoice, open_labels
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
+from ad_compressed_perception.core.errors import ManifestError
 from ad_compressed_perception.core.host import HostInfo, read_host, tool_versions
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.core.progress import Progress, no_progress
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.frames import open_frames
 from ad_compressed_perception.onnx_graph.io import read_model, stored_bytes
 from ad_compressed_perception.pass_api.terms import VerifySpec
 from ad_compressed_perception.tasks.pipeline import open_pipeline
+from ad_compressed_perception.workspace.atomic_file import write_file
 from ad_compressed_perception.workspace.store import content_hash, open_target, staging
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 NAME = "auto"
+WINNER = "winner.yaml"
 
 
 @dataclass(frozen=True)
@@ -123,9 +127,7 @@ class Request:
     max_bad_frames: BadFrameLimit | None = None
 
 
-def search(
-    manifest: Manifest, request: Request, progress: Progress = lambda step, done, total: None
-) -> SearchResult:
+def search(manifest: Manifest, request: Request, progress: Progress = no_progress) -> SearchResult:
     """Try candidates, choose the fastest within the budget, verify and store it.
 
     The candidates are compared on search frames; the verdict is that of ``compress_model`` on verification
@@ -135,11 +137,17 @@ def search(
     Args:
         manifest: the model; its baseline must be an ONNX file.
         request: source, limits and settings.
-        progress: called with (step, done, total).
+        progress: called with the step, see core.progress.
 
     Raises:
         AdcpError: anything wrong with the model, frames or folders; one line.
     """
+    if manifest.outputs is not None or manifest.inputs is not None:
+        what = "inputs" if manifest.outputs is None else "heads"
+        raise ManifestError(
+            f"{manifest.name!r} has several {what}, which a search does not know yet: give adcp "
+            "compress a recipe"
+        )
     start, time_budget = perf_counter(), TimeBudget(request.minutes)
     target = open_target(manifest, request.work, request.in_place, request.name)
     frames = split_recording(open_frames(request.source, max_bad=request.max_bad_frames), request.frames)
@@ -154,11 +162,11 @@ def search(
         if request.labeled is None:
             refuse_uninformative(
                 baseline, manifest, FrameSample(frames.source, frames.search),
-                lambda done, total: progress("baseline", done, total),
+                partial(progress, "baseline"),
             )  # fmt: skip
     folder = target.folder / "search" / request.name
     key = _key(manifest, request, frames, host)
-    journal, graphs = Journal(folder / f"journal-{key}.jsonl"), folder / f"graphs-{key}"
+    journal, graphs = SearchJournal(folder / f"journal-{key}.jsonl"), folder / f"graphs-{key}"
     samples: dict[int, Samples] = {}
 
     def choose_once(recipe: LoadedRecipe) -> Samples:
@@ -215,8 +223,9 @@ def search(
             check_baseline=False,  # the search's result is kept, whatever its verification frames show
             progress=progress,
         )
-        recipe_path = folder / "winner.yaml"
-        shutil.copyfile(winning.path, recipe_path)
+        recipe_path = write_file(folder / WINNER, winning.path.read_bytes())
+    else:
+        (folder / WINNER).unlink(missing_ok=True)  # of an earlier search, which this one replaces
     if not any(trial.state == "not tried" or trial.notes for trial in rounds.trials):
         # The search is complete: the next one measures anew, under the load of that time.
         builder.remove()
@@ -248,7 +257,7 @@ def accept_terms(request: Request) -> dict[str, Any]:
 
 
 def _facts(
-    journal: Journal,
+    journal: SearchJournal,
     manifest: Manifest,
     model: ModelProto,
     host: HostInfo,

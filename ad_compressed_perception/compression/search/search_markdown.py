@@ -4,25 +4,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from pydantic import ValidationError
+from ad_compressed_perception.report.kit.figures import interval_text, milliseconds, number, speedup_text
+from ad_compressed_perception.report.kit.findings import VERDICT_LEVELS, Finding, sort_findings
+from ad_compressed_perception.report.kit.rendered import Rendered
+from ad_compressed_perception.report.kit.table import table
+from ad_compressed_perception.report.kit.text import bullets, code, image, plain
+from ad_compressed_perception.report.schemas.search import SearchCandidate, SearchReport
 
-from ad_compressed_perception.compression.search.choice import round_to_3_digits
-from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.manifest import describe_validation_error
-from ad_compressed_perception.data.bad_frames import FrameAccount
-from ad_compressed_perception.report.findings import VERDICT_LEVELS, Finding, sort_findings
-from ad_compressed_perception.report.markdown_text import code, image, plain, table
-from ad_compressed_perception.report.rendered import Rendered
-
-SCHEMA = "adcp-search/1"
 PLOT = "front.png"
-
-Document = Mapping[str, Any]
+HEAD = ("", "candidate", "drop (95 % interval)", "frames", "speed-up", "p99, ms", "size")
 
 
 def render_document(text: bytes, where: str, folder: Path) -> Rendered:
@@ -31,77 +25,87 @@ def render_document(text: bytes, where: str, folder: Path) -> Rendered:
     Raises:
         DataError: it is no such document; one line.
     """
-    try:
-        return render_search(json.loads(text))
-    except ValidationError as error:
-        raise DataError(f"{where} is no {SCHEMA}: {describe_validation_error(error)}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{where} is no {SCHEMA}: {type(error).__name__} {error}") from error
+    return render_search(SearchReport.parse(text, where))
 
 
-def render_search(document: Document) -> Rendered:
-    """Return a search's Markdown and findings; raise KeyError, TypeError or ValueError where it is none."""
-    sections = (_head(document), _candidates(document), _losers(document), _frames(document))
+def render_search(report: SearchReport) -> Rendered:
+    """Return a search's Markdown and findings."""
+    sections = (_head(report), _candidates(report), _losers(report), _facts(report))
     markdown = "\n\n".join(block for section in sections for block in section) + "\n"
-    return Rendered(markdown, sort_findings(list(_findings(document))))
+    return Rendered(markdown, sort_findings(list(_findings(report))))
 
 
-def _findings(document: Document) -> Iterator[Finding]:
-    winner, compressed = document["winner"], document.get("compressed")
-    if winner is None:
+def candidate_rows(report: SearchReport, shown: Callable[[str], str] = str) -> list[tuple[str, ...]]:
+    """Return a row of HEAD for each measured candidate: the front first, then the others, fastest first.
+
+    Args:
+        report: of the search.
+        shown: makes a name fit for where the rows are shown.
+    """
+    measured = [(one, *one.measured) for one in report.candidates if one.measured is not None]
+    measured.sort(key=lambda row: (row[0].name not in report.front, -row[1].ratio))
+    return [
+        (
+            _place(one, report),
+            shown(one.name),
+            interval_text(drop.interval),
+            str(drop.frames),
+            speedup_text(speed.ratio),
+            milliseconds(speed.p99_ms),
+            number(one.size_ratio, 2),
+        )
+        for one, speed, drop in measured
+    ]
+
+
+def why_lost(report: SearchReport) -> dict[str, str]:
+    """Return each reason and the candidates that lost for it."""
+    reasons: dict[str, list[str]] = {}
+    for one in report.candidates:
+        if one.name != report.winner:
+            reasons.setdefault(one.reason, []).append(one.name)
+    return {reason: ", ".join(names) for reason, names in reasons.items()}
+
+
+def _findings(report: SearchReport) -> Iterator[Finding]:
+    found = report.verdict
+    if report.winner is None:
         yield Finding("alarm", "rejected: no candidate is within the budget; nothing was stored.")
-        nearest = document["nearest_miss"]
-        if nearest is not None:
-            yield Finding("note", f"Nearest miss: {nearest['name']}: {nearest['misses']}.")
-    elif compressed is None:
-        yield Finding("warning", f"{winner} won the search and was not verified.")
+        if report.nearest_miss is not None:
+            yield Finding("note", f"Nearest miss: {report.nearest_miss.name}: {report.nearest_miss.misses}.")
+    elif found is None:
+        yield Finding("warning", f"{report.winner} won the search and was not verified.")
     else:
-        verdict = compressed["verdict"]
-        yield Finding(VERDICT_LEVELS.get(verdict["status"], "warning"), f"{winner}: {_verdict(compressed)}")
-        if verdict["status"] == "inconclusive":
-            for reason in verdict["reasons"]:
-                yield Finding("warning", str(reason))
-    account = FrameAccount.model_validate(document["source_frames"])
-    for problem in account.sentences():
+        verdict, text = found
+        level = VERDICT_LEVELS.get(verdict.status, "warning")
+        # None of the frames that the verdict stands on chose the winner.
+        yield Finding(level, f"{report.winner}: {text} on frames that the search did not use.")
+        if verdict.status == "inconclusive":
+            for reason in verdict.reasons:
+                yield Finding("warning", reason)
+    for problem in report.source_frames.sentences():
         yield Finding("warning", problem)
-    if all(one["drop"] is None for one in document["candidates"]):
+    if all(one.drop is None for one in report.candidates):
         yield Finding("alarm", "no candidate was measured.")
 
 
-def _verdict(compressed: Document) -> str:
-    """Return the verdict and the frames that it stands on; none of them chose the winner."""
-    return f"{compressed['verdict_text']} on frames that the search did not use."
-
-
-def _head(document: Document) -> Iterator[str]:
-    frames = document["frames"]
-    yield f"# {plain(document['model'])}: search for a recipe"
+def _head(report: SearchReport) -> Iterator[str]:
+    frames = report.frames
+    yield f"# {plain(report.model)}: search for a recipe"
     yield (
-        f"{len(document['candidates'])} candidates, budget {plain(document['budget']['text'])}, "
-        f"{float(document['seconds']):.0f} s, on {plain(document['source'])}: "
-        f"{_number(frames['calibration'])} frames to calibrate, {_number(frames['search'])} to compare, "
-        f"{_number(frames['verification'])} to verify the winner."
+        f"{len(report.candidates)} candidates, budget {plain(report.budget.text)}, "
+        f"{report.seconds:.0f} s, on {plain(report.source)}: "
+        f"{number(frames.calibration, 0)} frames to calibrate, {number(frames.search, 0)} to compare, "
+        f"{number(frames.verification, 0)} to verify the winner."
     )
-    if document["recipe"] is not None:
-        yield f"The winner's recipe: {code(PurePath(document['recipe']).name)}."
+    if report.recipe is not None:
+        yield f"The winner's recipe: {code(PurePath(report.recipe).name)}."
     yield image("Drop against time of every candidate", PLOT)
 
 
-def _number(count: Any) -> str:
-    return "–" if count is None else str(int(count))
-
-
-def _candidates(document: Document) -> Iterator[str]:
-    front = document["front"]
-    measured = [one for one in document["candidates"] if one["speed"] is not None and one["drop"] is not None]
-    measured = [one for one in measured if one["drop"]["drop"] is not None]
-    measured.sort(key=lambda one: (one["name"] not in front, -one["speed"]["ratio"]))
+def _candidates(report: SearchReport) -> Iterator[str]:
     yield "## Candidates measured"
-    yield table(
-        ("", "candidate", "drop (95 % interval)", "frames", "speed-up", "p99, ms", "size"),
-        [(_place(one, document), plain(one["name"]), *_cells(one)) for one in measured],
-        right_from=2,
-    )
+    yield table(HEAD, candidate_rows(report, plain), right_from=2)
     yield (
         "Speed-up and p99 are from frame to result, interleaved with the baseline; the front has no "
         "candidate that another one equals or beats in everything. The drops chose the winner: they look "
@@ -109,48 +113,37 @@ def _candidates(document: Document) -> Iterator[str]:
     )
 
 
-def _place(candidate: Document, document: Document) -> str:
-    if candidate["name"] == document["winner"]:
+def _place(candidate: SearchCandidate, report: SearchReport) -> str:
+    if candidate.name == report.winner:
         return "winner"
-    return "front" if candidate["name"] in document["front"] else ""
+    return "front" if candidate.name in report.front else ""
 
 
-def _cells(candidate: Document) -> Sequence[str]:
-    drop, speed = candidate["drop"], candidate["speed"]
-    low, high = (_rounded(drop[key]) for key in ("low", "high"))
-    size = candidate["size_ratio"]
-    return (
-        f"{_rounded(drop['drop'])} ({low} to {high})",
-        str(drop["frames"]),
-        f"{speed['ratio']:.2f}x",
-        f"{speed['p99_ms']:.2f}",
-        "–" if size is None else f"{size:.2f}",
-    )
-
-
-def _rounded(value: float | None) -> str:
-    return "–" if value is None else str(round_to_3_digits(value))
-
-
-def _losers(document: Document) -> Iterator[str]:
-    reasons: dict[str, list[str]] = {}
-    for one in document["candidates"]:
-        if one["name"] != document["winner"]:
-            reasons.setdefault(str(one["reason"]), []).append(str(one["name"]))
+def _losers(report: SearchReport) -> Iterator[str]:
+    reasons = why_lost(report)
     if reasons:
         yield "## Why the others lost"
-        yield "\n".join(f"- {plain(', '.join(names))}: {plain(why)}" for why, names in reasons.items())
-    if document["left_out"]:
+        yield "\n".join(f"- {plain(names)}: {plain(why)}" for why, names in reasons.items())
+    if report.left_out:
         yield "## Not tried"
-        yield "\n".join(f"- {plain(what)}: {plain(why)}" for what, why in document["left_out"].items())
+        yield "\n".join(f"- {plain(what)}: {plain(why)}" for what, why in report.left_out.items())
 
 
-def _frames(document: Document) -> Iterator[str]:
-    facts = document["facts"]
+def _facts(report: SearchReport) -> Iterator[str]:
+    facts = {key: value for key, value in report.facts.items() if key != "left_out" and value not in ({}, [])}
     if facts:
         yield "## Measured on"
-        yield "\n".join(
-            f"- {plain(str(key))}: {plain(str(value))}"
-            for key, value in facts.items()
-            if not isinstance(value, (dict, list)) or value
-        )
+        yield bullets(f"{key}: {_words(value)}" for key, value in facts.items())
+
+
+def _words(value: Any) -> str:
+    """Return a fact in words, without the brackets of lists and mappings."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, (list, tuple)):
+        return (" " if all(isinstance(item, str) for item in value) else ", ").join(map(_words, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+    return str(value)

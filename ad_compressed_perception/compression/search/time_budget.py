@@ -55,6 +55,6 @@ class TimeBudget:
             share: of the whole time.
         """
         if self.left_s <= 0.0:
-            raise OutOfTimeError("out of time: give more --minutes; the same command resumes from here")
+            raise OutOfTimeError("out of time: give more minutes; the same command resumes from here")
         if self.elapsed_s - begun_s > share * self.total_s:
-            raise OutOfTimeError(f"making it took more than {share:.0%} of the time: give more --minutes")
+            raise OutOfTimeError(f"making it took more than {share:.0%} of the time: give more minutes")

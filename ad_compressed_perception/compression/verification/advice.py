@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ad_compressed_perception.compression.frame_split import FrameSample
-from ad_compressed_perception.compression.passes.quantization.quantize_int8 import name_nodes
-from ad_compressed_perception.compression.quantization.layer_sqnr import QUANTIZED, LayerSqnr
+from ad_compressed_perception.compression.quantization.float_graph import name_nodes
+from ad_compressed_perception.compression.quantization.layer_sqnr import QUANTIZED
 from ad_compressed_perception.compression.quantization.sensitivity import open_session, with_outputs
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import Verdict
+from ad_compressed_perception.onnx_graph.graph import Graph
 from ad_compressed_perception.onnx_graph.heads import CONCATENATING, SPLITTING, find_heads
-from ad_compressed_perception.onnx_graph.io import input_name
-from ad_compressed_perception.tasks.prepare import Preparer
+from ad_compressed_perception.onnx_graph.io import input_specs
+from ad_compressed_perception.report.schemas.compression import Layer
+from ad_compressed_perception.tasks.inputs import prepared_feeds
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -73,7 +75,7 @@ def with_advice(
     verdict: Verdict,
     recipe: LoadedRecipe,
     snapshots: Snapshots,
-    layers: Sequence[LayerSqnr],
+    layers: Sequence[Layer],
     frames: FrameSample,
 ) -> Verdict:
     """Return a rejection with what the graph shows as a further reason; any other verdict as it is.
@@ -103,9 +105,9 @@ def joint_text(joints: Sequence[Joint], passes: set[str]) -> str:
     """Return the sentence about the joint that leaves its part the fewest steps."""
     worst = min(joints, key=lambda joint: joint.steps)
     more = f" (and {len(joints) - 1} more such tensors)" if len(joints) > 1 else ""
-    remedies = ["weights_int8", "bf16_openvino"]
+    remedies = ["weights_int8", "cast_bf16_openvino"]
     if worst.is_protected and "quantize_int8_mixed" not in passes:
-        remedies.insert(0, "int8_mixed")
+        remedies.insert(0, "mixed_int8")
     kind = "values of different meaning" if worst.is_protected else "parts of very different ranges"
     return (
         f"tensor {worst.tensor!r} at {worst.operator} {worst.node!r}{more} has one scale for {kind}: its "
@@ -114,7 +116,7 @@ def joint_text(joints: Sequence[Joint], passes: set[str]) -> str:
     )
 
 
-def layer_text(layers: Sequence[LayerSqnr], passes: set[str]) -> str:
+def layer_text(layers: Sequence[Layer], passes: set[str]) -> str:
     """Return the sentence about the layer where the noise arises; empty where no integer layer was measured.
 
     Layers behind a noisy one inherit its noise: the first of a low SQNR is named, not the lowest.
@@ -123,8 +125,8 @@ def layer_text(layers: Sequence[LayerSqnr], passes: set[str]) -> str:
     values = [layer.sqnr_db for layer in known if layer.sqnr_db is not None]
     if not known:
         return ""
-    floats = "weights_int8 and bf16_openvino keep all activations in float"
-    mixed = "int8_mixed keeps the most sensitive tensors in float, "
+    floats = "weights_int8 and cast_bf16_openvino keep all activations in float"
+    mixed = "mixed_int8 keeps the most sensitive tensors in float, "
     advice = floats if "quantize_int8_mixed" in passes else mixed + floats
     first = next((place for place, value in enumerate(values) if value < LOW_SQNR_DB), None)
     if first is None:
@@ -154,10 +156,10 @@ def find_joints(snapshots: Snapshots, frames: FrameSample) -> list[Joint]:
         return []
     parts = sorted({part for _, _, _, names in candidates for part in names})
     session = open_session(with_outputs(before, parts))
-    prepare = Preparer(exact.manifest.input)
     ranges: dict[str, tuple[float, float]] = {}
-    for frame in FrameSample(frames.source, frames.indices[:_FRAMES]):
-        values = session.run(parts, {input_name(before): prepare(frame)[0].copy()})
+    chosen = FrameSample(frames.source, frames.indices[:_FRAMES])
+    for feeds in prepared_feeds(exact.manifest, input_specs(before), chosen):
+        values = session.run(parts, feeds)
         for name, value in zip(parts, values, strict=True):
             low, high = ranges.get(name, (np.inf, -np.inf))
             ranges[name] = (min(low, float(value.min())), max(high, float(value.max())))
@@ -177,14 +179,14 @@ def _steps(rounded: ModelProto) -> dict[str, float]:
     """Return the scale of the 8-bit output of every Concat, and input of every Split, by node name."""
     from onnx import TensorProto, numpy_helper
 
-    constants = {tensor.name: tensor for tensor in rounded.graph.initializer}
+    graph = Graph(rounded)
     eight = (TensorProto.INT8, TensorProto.UINT8)
     by_source: dict[str, float] = {}
     by_result: dict[str, float] = {}
-    for node in rounded.graph.node:
+    for node in graph.nodes:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or len(node.input) < 3:
             continue
-        scale, zero = constants.get(node.input[1]), constants.get(node.input[2])
+        scale, zero = graph.weights.get(node.input[1]), graph.weights.get(node.input[2])
         if scale is None or zero is None or zero.data_type not in eight:
             continue
         values = numpy_helper.to_array(scale)
@@ -195,7 +197,7 @@ def _steps(rounded: ModelProto) -> dict[str, float]:
         else:
             by_result[node.output[0]] = float(values.flat[0])
     steps = {}
-    for node in rounded.graph.node:
+    for node in graph.nodes:
         if node.op_type in CONCATENATING and node.output[0] in by_source:
             steps[node.name] = by_source[node.output[0]]
         elif node.op_type in SPLITTING and node.input[0] in by_result:
@@ -207,16 +209,16 @@ def _candidates(
     exact: ModelProto, steps: dict[str, float]
 ) -> Iterator[tuple[NodeProto, str, float, list[str]]]:
     """Yield (node, quantized tensor, its step, its parts) of every quantized joint."""
-    produced = {name for node in exact.graph.node for name in node.output if name}
+    graph = Graph(exact)
     readers: dict[str, list[str]] = {}
-    for node in exact.graph.node:
+    for node in graph.nodes:
         if node.op_type in SPLITTING:
             readers.setdefault(node.input[0], []).extend(name for name in node.output if name)
-    for node in exact.graph.node:
+    for node in graph.nodes:
         if node.name not in steps:
             continue
         if node.op_type in CONCATENATING:
-            parts = [name for name in node.input if name in produced]
+            parts = [name for name in node.input if name in graph.producers]
             tensor = node.output[0]
         else:
             parts, tensor = readers[node.input[0]], node.input[0]

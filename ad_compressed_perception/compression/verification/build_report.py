@@ -4,45 +4,47 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from ad_compressed_perception.analysis.costs import file_costs
-from ad_compressed_perception.analysis.evaluate import Figure
 from ad_compressed_perception.analysis.sizes import Sizes
 from ad_compressed_perception.backends.base import SessionInfo
-from ad_compressed_perception.compression.pass_runner import PassRecord, Samples
+from ad_compressed_perception.compression.pass_runner import Samples
 from ad_compressed_perception.compression.quantization.layer_report import LAYER_FRAMES
-from ad_compressed_perception.compression.quantization.layer_sqnr import LayerSqnr
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.coverage import IntegerCoverage
 from ad_compressed_perception.compression.verification.difference_images import Snapshots
 from ad_compressed_perception.compression.verification.frame_log import FrameLog
-from ad_compressed_perception.compression.verification.gate import AccuracyDrop
 from ad_compressed_perception.compression.verification.graph_optimization_speedup import (
     GraphOptimizationSpeedup,
 )
-from ad_compressed_perception.compression.verification.labeled_check import AccuracyComparison, LabeledCheck
-from ad_compressed_perception.compression.verification.output_figures import OutputFigures
+from ad_compressed_perception.compression.verification.heads_score import HeadsScore
+from ad_compressed_perception.compression.verification.labeled_check import LabeledCheck
+from ad_compressed_perception.compression.verification.report_figures import (
+    accuracy_section,
+    agreement_section,
+    latency_section,
+)
 from ad_compressed_perception.compression.verification.rerender import render_into
 from ad_compressed_perception.compression.verification.scores import AgreementScore
-from ad_compressed_perception.compression.verification.verify import LatencyFigures, Verification
+from ad_compressed_perception.compression.verification.task_scores import accept_of_head
+from ad_compressed_perception.compression.verification.verify import Verification
 from ad_compressed_perception.core.errors import AdcpError, DataError
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, Variant, Verdict
 from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.image.decode import to_bgr8
 from ad_compressed_perception.onnx_graph.costs import ModelCosts
 from ad_compressed_perception.pass_api.terms import AcceptSpec
-from ad_compressed_perception.report import compression_schema as schema
 from ad_compressed_perception.report.difference import difference_image
 from ad_compressed_perception.report.host import describe_host
+from ad_compressed_perception.report.kit.document import copied
+from ad_compressed_perception.report.schemas import compression as schema
 
 _DIGITS = 6
 
@@ -70,6 +72,7 @@ class Findings:
         snapshots: of the model between passes.
         graph_optimization: its speed-up; None where it was not measured.
         notes: for the reader, in sentences.
+        labeled_heads: of a model with several heads: accuracy of those with labeled data.
     """
 
     manifest: Manifest
@@ -85,18 +88,19 @@ class Findings:
     sizes: tuple[Sizes, Sizes]
     files: tuple[Path, Path]
     infos: tuple[SessionInfo, SessionInfo]
-    layers: Sequence[LayerSqnr]
-    passes: Sequence[PassRecord]
+    layers: Sequence[schema.Layer]
+    passes: Sequence[schema.PassReport]
     snapshots: Snapshots
     graph_optimization: GraphOptimizationSpeedup | None
     notes: Sequence[str] = ()
+    labeled_heads: Mapping[str, LabeledCheck] = field(default_factory=dict)
 
 
 def write_report_folder(found: Findings, entry: Variant, folder: Path) -> schema.CompressionReport:
     """Write report.json, report.md, plots and images into a folder and return the report.
 
     Raises:
-        DataError: an image cannot be encoded.
+        DataError: an image cannot be encoded, or a file cannot be written.
         OSError: the disk is full, or the folder cannot be written to.
     """
     folder.mkdir()
@@ -116,7 +120,7 @@ def build_report(
         worst: the images already written.
     """
     verdict, spec = entry.verdict or Verdict(status="inconclusive"), found.recipe.recipe
-    calibration = entry.calibration or CalibrationRecord(source="", sha256="", frames=1)
+    source, verification = found.samples.verification.source, found.verification
     return schema.CompressionReport(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         model=found.manifest.name,
@@ -129,18 +133,14 @@ def build_report(
         baseline=_runner(found, 0, found.manifest.variant(found.manifest.baseline)),
         variant=_runner(found, 1, entry),
         costs=_costs(found),
-        coverage=schema.Coverage(
-            integer=found.coverage.integer,
-            compute=found.coverage.compute,
-            share=found.coverage.share,
-            precisions=found.coverage.precisions,
-        ),
-        latency=_latency(found.verification.latency, len(found.log.stamps_ns)),
-        agreement=_agreement(found),
-        accuracy=None if found.labeled is None else _accuracy(found.labeled),
-        layers=[schema.Layer.model_validate(asdict(layer)) for layer in found.layers],
+        coverage=copied(schema.Coverage, found.coverage),
+        latency=latency_section(verification.latency, len(found.log.stamps_ns)),
+        agreement=agreement_section(verification, found.score.difference_unit),
+        accuracy=None if found.labeled is None else accuracy_section(found.labeled),
+        heads=_heads(found),
+        layers=list(found.layers),
         layer_frames=LAYER_FRAMES if found.layers else 0,
-        passes=[schema.PassReport.model_validate(_plain(asdict(record))) for record in found.passes],
+        passes=list(found.passes),
         graph_optimization=_graph_optimization(found),
         worst_frames=list(worst),
         frames=_series(found),
@@ -149,14 +149,32 @@ def build_report(
             recipe=spec.name,
             recipe_sha256=found.recipe.sha256,
             recipe_text=found.recipe.text,
-            calibration=calibration,
-            verification_source=found.samples.verification.source.describe,
+            calibration=entry.calibration or CalibrationRecord(source="", sha256="", frames=1),
+            verification_source=source.describe,
             verification_frames=len(found.samples.verification),
-            frames=found.samples.verification.source.account(),
+            frames=source.account(),
         ),
         host=describe_host(),
-        notes=[*found.notes, *found.samples.verification.source.account().sentences()],
+        notes=[*found.notes, *source.account().sentences()],
     )
+
+
+def _heads(found: Findings) -> dict[str, schema.Head] | None:
+    """Return the figures of each head; None of a model with one task."""
+    if found.manifest.outputs is None or not isinstance(found.score, HeadsScore):
+        return None
+    accept, checks = found.recipe.recipe.accept, found.labeled_heads
+    return {
+        name: schema.Head(
+            task=spec.task,
+            terms=_terms(spec.task, accept_of_head(accept, found.manifest, name), checks.get(name)),
+            agreement=agreement_section(
+                found.verification.of_head(name), found.score.heads[name].difference_unit
+            ),
+            accuracy=accuracy_section(checks[name]) if name in checks else None,
+        )
+        for name, spec in found.manifest.outputs.items()
+    }
 
 
 def _terms(task: str, accept: AcceptSpec, labeled: LabeledCheck | None) -> dict[str, Any]:
@@ -169,14 +187,12 @@ def _terms(task: str, accept: AcceptSpec, labeled: LabeledCheck | None) -> dict[
 
 
 def _runner(found: Findings, which: int, entry: Variant) -> schema.Runner:
-    info, spec = found.infos[which], (found.manifest, found.changed)[which].input
-    return schema.Runner(
+    spec = (found.manifest, found.changed)[which].input
+    return copied(
+        schema.Runner,
+        found.infos[which],
         name=(found.manifest.baseline, found.name)[which],
         sha256=entry.sha256,
-        backend=info.backend,
-        provider=info.provider,
-        precision=info.precision,
-        threads=info.threads,
         options=entry.options,
         input_width=spec.width,
         input_height=spec.height,
@@ -209,147 +225,15 @@ def _pair(baseline: float | None, variant: float | None) -> schema.Pair:
     return schema.Pair(baseline=baseline, variant=variant, ratio=ratio)
 
 
-def _latency(found: LatencyFigures, frames: int) -> schema.Latency:
-    infer = schema.Timing(
-        baseline_p50_ms=found.baseline_p50_ms,
-        baseline_p99_ms=found.baseline_p99_ms,
-        variant_p50_ms=found.variant_p50_ms,
-        variant_p99_ms=found.variant_p99_ms,
-        speedup_p50=_interval(found.speedup_p50, found.speedup_p50_low, found.speedup_p50_high),
-        speedup_p99=_interval(found.speedup_p99, found.speedup_p99_low, found.speedup_p99_high),
-    )
-    end_to_end = schema.Timing(
-        baseline_p50_ms=found.baseline_end_to_end_p50_ms,
-        variant_p50_ms=found.variant_end_to_end_p50_ms,
-        speedup_p50=_interval(
-            found.speedup_end_to_end_p50, found.speedup_end_to_end_p50_low, found.speedup_end_to_end_p50_high
-        ),
-    )
-    return schema.Latency(frames=frames, infer=infer, end_to_end=end_to_end)
-
-
-def _agreement(found: Findings) -> schema.Agreement:
-    overall = found.verification.agreement
-    slices = []
-    for rule, part in found.verification.slices.items():
-        slices.append(
-            schema.AgreementSlice(
-                name=rule.name,
-                title=rule.title,
-                attribute=rule.attribute,
-                frames=part.frames,
-                score=part.score,
-                drop=_interval(part.drop, part.drop_low, part.drop_high),
-            )
-        )
-    parts = {
-        key: [
-            schema.PartAgreement(
-                name=one.name, frames=one.frames, drop=_interval(one.drop, one.low, one.high)
-            )
-            for one in getattr(overall, key)
-        ]
-        for key in ("labels", "sizes", "distances")
-    }
-    return schema.Agreement(
-        measure=overall.measure,
-        score=overall.score,
-        drop=_interval(overall.drop, overall.drop_low, overall.drop_high),
-        strict_measure=overall.strict_measure,
-        strict_score=overall.strict_score,
-        frames=overall.frames,
-        informative_frames=overall.informative_frames,
-        failed_frames=overall.failed_frames,
-        difference_unit=found.score.difference_unit,
-        details=_plain(overall.details),
-        slices=slices,
-        worst_slice=_worst({one.name: one.drop.value for one in slices}),
-        outputs=[_output(one) for one in overall.outputs],
-        **parts,
-    )
-
-
-def _output(one: OutputFigures) -> schema.OutputAgreement:
-    shown = {
-        key: getattr(one, key)
-        for key in (
-            *("name", "compared_as", "shape", "channels", "judged_channels", "sqnr_db", "cosine"),
-            *("largest_error", "equal_share", "is_constant"),
-        )
-    }
-    return schema.OutputAgreement(
-        **_plain(shown),
-        worst_part=one.worst,
-        drop=_interval(one.drop, one.low, one.high),
-        sqnr_of_worst_db=_interval(*_plain(one.sqnr_of_worst_db)),
-    )
-
-
-def _accuracy(check: LabeledCheck) -> schema.Accuracy:
-    metric = check.labeled.metric
-    slices = [
-        schema.AccuracySlice(
-            name=rule.name,
-            title=rule.title,
-            attribute=rule.attribute,
-            frames=part.frames,
-            figures=_figures(part),
-        )
-        for rule, part in check.slices.items()
-    ]
-    return schema.Accuracy(
-        data=check.labeled.data.describe,
-        frames=check.overall.frames,
-        metric=metric,
-        figures=_figures(check.overall),
-        slices=slices,
-        worst_slice=_worst({one.name: one.figures[metric].drop.value for one in slices}),
-        settings=check.settings,
-        resamples=check.resamples,
-        block_length=check.block_length,
-        notes=check.notes,
-    )
-
-
-def _figures(part: AccuracyComparison) -> dict[str, schema.LabeledFigure]:
-    return {
-        name: schema.LabeledFigure(
-            baseline=_of_figure(part.baseline[name]),
-            variant=_of_figure(part.variant[name]),
-            drop=_interval(drop.value, drop.low, drop.high),
-            unit=_unit(drop),
-        )
-        for name, drop in part.drop.items()
-    }
-
-
-def _unit(drop: AccuracyDrop) -> Any:
-    return drop.unit
-
-
-def _of_figure(figure: Figure) -> schema.Interval:
-    return _interval(figure.value, figure.low, figure.high)
-
-
-def _interval(value: float, low: float, high: float) -> schema.Interval:
-    return schema.Interval(value=value, low=low, high=high)
-
-
-def _worst(drops: dict[str, float | None]) -> str | None:
-    known = {name: drop for name, drop in drops.items() if drop is not None}
-    return max(known, key=lambda name: known[name]) if known else None
-
-
 def _graph_optimization(found: Findings) -> schema.GraphOptimization | None:
     optimized, speed = found.snapshots.optimized, found.graph_optimization
     if optimized is None or speed is None:
         return None
-    ratio = speed.ratio
     return schema.GraphOptimization(
         passes=found.snapshots.cleaners,
         nodes_before=found.passes[0].nodes_before,
         nodes_after=optimized.nodes,
-        speedup=_interval(ratio.median, ratio.low, ratio.high),
+        speedup=speed.ratio,
         rounds=speed.rounds,
     )
 
@@ -364,8 +248,7 @@ def _series(found: Findings) -> schema.FrameSeries:
         **asdict(times),
     }
     rounded: dict[str, Any] = {
-        name: [round(value, _DIGITS) if math.isfinite(value) else None for value in values]
-        for name, values in columns.items()
+        name: [round(value, _DIGITS) for value in values] for name, values in columns.items()
     }
     return schema.FrameSeries(stamp_ns=log.stamps_ns, **rounded)
 
@@ -391,16 +274,3 @@ def _write_images(found: Findings, folder: Path) -> list[schema.WorstImage]:
             )
         )
     return written
-
-
-def _plain(value: Any) -> Any:
-    """Return plain values for JSON: no NaN, no numpy numbers, no tuples."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -13,7 +13,7 @@ from typing import NamedTuple
 _MAX_FRAMES_FACTOR = 100
 _FACTOR_STEPS = 200
 # Largest probability that the verdict on the advised frames is inconclusive again. Below a tenth, since the
-# interval that the advice is computed from is itself an estimate (docs/verdict.md has the simulation).
+# interval that the advice is computed from is itself an estimate (docs/guides/verdict.md has the simulation).
 _OPEN_AGAIN = 0.04
 _Z95 = NormalDist().inv_cdf(0.975)
 

@@ -10,7 +10,8 @@ rejects; else one open term leaves the verdict inconclusive; else the variant is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ad_compressed_perception.compression.verification.finding import Estimate, Finding, check_upper_limit
 from ad_compressed_perception.compression.verification.gate_parts import check_lost, check_parts, check_rare
@@ -97,6 +98,7 @@ class Measured:
         distances: with a camera: the drop in each band of distances.
         lost: labels and reactions of which nothing is left, besides those of ``labels``.
         rare: classification, raw: labels and channels on too few frames to be judged by themselves.
+        heads: of a model with several: each head's figures with its own terms.
     """
 
     drop: float
@@ -121,6 +123,7 @@ class Measured:
     distances: tuple[PartDrop, ...] = ()
     lost: tuple[PartDrop, ...] = ()
     rare: tuple[PartDrop, ...] = ()
+    heads: Mapping[str, tuple[AcceptSpec, Measured]] = field(default_factory=dict)
 
 
 def check_drop(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str]:
@@ -167,6 +170,11 @@ def check_accuracy(accept: AcceptSpec, measured: Measured) -> tuple[Finding, str
             f"points above that of results which ignore the image; a loss of {limit:g} says nothing: do "
             "the labels, their units and the label map belong to these images and this model?"
         )
+    if found.frames < accept.min_frames:  # resamples of few frames are alike, those of one the same
+        return Finding.OPEN, (
+            f"{found.metric} is worse by {found.value:.2f} {found.unit} on {found.frames} labeled frames, "
+            f"at least {accept.min_frames} are needed"
+        )
     estimate = Estimate(found.value, found.low, found.high, found.frames)
     return check_upper_limit(estimate, limit, text, "about {more} labeled frames would settle it")
 
@@ -203,7 +211,7 @@ def check_results(measured: Measured) -> list[tuple[Finding, str]]:
 
 def check_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, str]]:
     """Return the outcomes of the recipe's terms on exact figures."""
-    found = check_results(measured)
+    found = [] if measured.heads else check_results(measured)
     if accept.max_size_ratio is not None:
         text, limit = f"size as stored is {measured.size_ratio:.2f} of the baseline's", accept.max_size_ratio
         if measured.size_ratio <= limit:
@@ -236,8 +244,8 @@ def check_limits(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, 
     return found
 
 
-def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
-    """Return the verdict; its reasons are the terms that decided it, all of them when accepted."""
+def check_results_of_task(accept: AcceptSpec, measured: Measured) -> list[tuple[Finding, str]]:
+    """Return the outcomes of what is judged of one task's results: agreement, its parts, and accuracy."""
     findings = [check_drop(accept, measured)]
     findings += check_parts(
         accept, measured.frames, measured.labels, measured.slices, measured.sizes, measured.distances,
@@ -246,9 +254,30 @@ def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
     findings += check_outputs(accept, measured.outputs)
     if accept.max_drop < 1.0:  # else agreement is not limited at all
         findings += check_lost(measured.lost) + check_rare(measured.rare)
-    optional = (check_accuracy(accept, measured), check_speed(accept, measured))
-    findings += [finding for finding in optional if finding is not None]
-    findings += check_limits(accept, measured)
+    accuracy = check_accuracy(accept, measured)
+    return findings if accuracy is None else [*findings, accuracy]
+
+
+def check_heads(heads: Mapping[str, tuple[AcceptSpec, Measured]]) -> list[tuple[Finding, str]]:
+    """Return the outcomes of every head, each named."""
+    return [
+        (finding, f"head {name!r}: {text}")
+        for name, (terms, measured) in heads.items()
+        for finding, text in (
+            *check_results_of_task(terms, measured),
+            *check_results(measured),
+        )
+    ]
+
+
+def decide(accept: AcceptSpec, measured: Measured) -> Verdict:
+    """Return the verdict; its reasons are the terms that decided it, all of them when accepted.
+
+    Of a model with several heads every head is judged by itself: one that fails rejects the variant.
+    """
+    findings = check_heads(measured.heads) or check_results_of_task(accept, measured)
+    speed = check_speed(accept, measured)
+    findings += [*([] if speed is None else [speed]), *check_limits(accept, measured)]
     kinds = {finding for finding, _ in findings}
     status: VerdictStatus
     if Finding.FAILED in kinds:

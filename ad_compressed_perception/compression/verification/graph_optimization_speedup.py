@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.analysis.benchmark import Ratio, paired_ratio
+from ad_compressed_perception.analysis.paired_rounds import paired_ratio
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.compression.frame_split import FrameSample
 from ad_compressed_perception.compression.verification.difference_images import Snapshot
 from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.metrics.interval import Interval
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
@@ -30,7 +31,7 @@ _SECONDS = 2.0
 class GraphOptimizationSpeedup:
     """Baseline time / time of the optimized graph, and the number of pairs of inferences."""
 
-    ratio: Ratio
+    ratio: Interval
     rounds: int
 
 

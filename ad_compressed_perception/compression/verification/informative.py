@@ -32,6 +32,7 @@ from ad_compressed_perception.compression.verification.raw_content import (
 )
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, ResultError
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.core.progress import Advance, no_advance
 from ad_compressed_perception.core.results import (
     Classification,
     Detections,
@@ -47,8 +48,7 @@ from ad_compressed_perception.metrics.agreement import (
 )
 from ad_compressed_perception.metrics.class_agreement import strongest
 from ad_compressed_perception.metrics.iou import iou_per_class
-from ad_compressed_perception.pass_api.passes import Advance
-from ad_compressed_perception.tasks.pipeline import Pipeline
+from ad_compressed_perception.tasks.pipeline import Pipeline, heads_of
 
 MIN_SHARE = 0.001
 """Share of a mask's pixels from which a label has area, and from which two masks differ."""
@@ -219,14 +219,14 @@ def refuse_uninformative(
     baseline: Pipeline,
     manifest: Manifest,
     frames: FrameSample,
-    advance: Advance = lambda done, total: None,
+    advance: Advance = no_advance,
 ) -> None:
     """Run the baseline until a frame is informative.
 
     One frame alone is not judged: too few informative frames leave the verdict open anyway.
 
     Args:
-        baseline: the model that variants are to be compared with.
+        baseline: the model that variants are to be compared with; of several heads each is to be informative.
         manifest: its manifest, for the message.
         frames: the frames of the comparison.
         advance: progress callback (done, total).
@@ -236,6 +236,10 @@ def refuse_uninformative(
         ModelFileError: it gives no valid result.
         AdcpError: a frame cannot be read, a runtime failed.
     """
+    if manifest.outputs is not None:
+        for one in heads_of(baseline).values():
+            refuse_uninformative(one, one.task.manifest, frames, advance)
+        return
     found, total = BaselineInformation(), len(frames)
     for index, frame in enumerate(frames):
         try:

@@ -10,7 +10,7 @@ frames, so the interval is that of the paired difference.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from ad_compressed_perception.analysis.accuracy import AccuracyScore, Indices, c
 from ad_compressed_perception.analysis.evaluate import (
     DETECTION_SETTINGS,
     LEVEL,
-    Figure,
     collect,
     use_settings,
 )
@@ -31,12 +30,15 @@ from ad_compressed_perception.compression.verification.gate import AccuracyDrop
 from ad_compressed_perception.compression.verification.slices import SliceRule, choose_slices
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.core.progress import Advance, no_advance
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.labeled.classes import GroundTruthClass
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame, choose_indices
 from ad_compressed_perception.data.labeled.open import open_labeled
 from ad_compressed_perception.metrics.average_precision import GroundTruthBoxes
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
+from ad_compressed_perception.metrics.interval import Interval
+from ad_compressed_perception.pass_api.terms import AcceptSpec
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 _MAIN_METRICS = {
@@ -93,8 +95,8 @@ class AccuracyComparison:
     """
 
     frames: int
-    baseline: dict[str, Figure]
-    variant: dict[str, Figure]
+    baseline: dict[str, Interval]
+    variant: dict[str, Interval]
     drop: dict[str, AccuracyDrop]
 
 
@@ -129,20 +131,29 @@ class LabeledCheck:
 
 
 def open_choice(
-    manifest: Manifest, recipe: LoadedRecipe, choice: LabeledChoice | None
+    manifest: Manifest,
+    recipe: LoadedRecipe,
+    choice: LabeledChoice | None,
+    accept: AcceptSpec | None = None,
 ) -> LabeledFrames | None:
-    """Open labeled data and find the metric of the recipe's accept terms; None where no data was given.
+    """Open labeled data and find the metric of the accept terms; None where no data was given.
+
+    Args:
+        manifest: the model, or one head of it.
+        recipe: what it is compressed by.
+        choice: which data.
+        accept: terms of the head; None for the recipe's.
 
     Raises:
         RecipeError: the recipe limits accuracy and no data was given, or names a metric the task lacks.
         DataError: the data is missing, malformed or empty.
     """
-    accept = recipe.recipe.accept
+    accept = accept or recipe.recipe.accept
     if choice is None:
         if accept.max_accuracy_drop is not None:
             raise RecipeError(
-                f"recipe {recipe.path} asks for max_accuracy_drop, which needs labeled data: give it with "
-                "--data, or take the term out"
+                f"recipe {recipe.path} asks for max_accuracy_drop, which needs labeled data: give it, or "
+                "take the term out"
             )
         return None
     return open_labels(manifest, choice, accept.accuracy_metric, recipe.recipe.verify.labels)
@@ -183,7 +194,7 @@ def check_labeled(
     baseline: Pipeline,
     variant: Pipeline,
     labeled: LabeledFrames,
-    advance: Callable[[int, int], None] = lambda done, total: None,
+    advance: Advance = no_advance,
 ) -> LabeledCheck:
     """Run both over the labeled frames and compare.
 
@@ -202,8 +213,8 @@ def check_labeled(
         for name, value in _attributes_of_ground_truth(item.ground_truth).items():
             attributes[name].append(value)
 
-    def steps(done_before: int) -> Callable[[int], None]:
-        return lambda count: advance(done_before + count, 2 * len(indices))
+    def steps(done_before: int) -> Advance:
+        return lambda count, _: advance(done_before + count, 2 * len(indices))
 
     if data.task == "detection":
         for pipeline in (baseline, variant):
@@ -259,7 +270,7 @@ def compare_scores(
     values = statistics(np.arange(len(places)))
     intervals = vector_bootstrap(len(places), statistics, first.resamples, 0, LEVEL, block)
     count = len(names)
-    figures = [Figure(float(value), *interval) for value, interval in zip(values, intervals, strict=True)]
+    figures = [Interval(float(value), *interval) for value, interval in zip(values, intervals, strict=True)]
     least = first.of_nothing()
     drop = {
         name: AccuracyDrop(

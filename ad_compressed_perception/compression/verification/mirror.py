@@ -4,7 +4,7 @@
 
 A model that gets pixels of a wrong scale still varies from frame to frame and is confident.
 But what it says no longer depends on the scene alone, so that the result on the mirrored image is not the
-mirrored result. Measured on six models (docs/verdict.md): at the right scale 0.67 to 0.94 (objects,
+mirrored result. Measured on six models (docs/guides/verdict.md): at the right scale 0.67 to 0.94 (objects,
 labels), with pixels 255 times as large 0.02 to 0.58. It is a warning, not a verdict: text, a sign with an
 arrow, or a road that is always on one side, has no mirror image.
 """

@@ -4,21 +4,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ad_compressed_perception.analysis.sizes import Sizes
-from ad_compressed_perception.compression.pass_runner import PassRecord
 from ad_compressed_perception.compression.recipe import LoadedRecipe
 from ad_compressed_perception.compression.verification.coverage import IntegerCoverage
 from ad_compressed_perception.compression.verification.gate import AccuracyDrop, EndToEndTimes, Measured
+from ad_compressed_perception.compression.verification.labeled_check import LabeledCheck
 from ad_compressed_perception.compression.verification.scores import PartDrop
+from ad_compressed_perception.compression.verification.task_scores import accept_of_head
 from ad_compressed_perception.compression.verification.verify import Verification
-from ad_compressed_perception.core.manifest import Manifest, Variant, Verdict
-from ad_compressed_perception.report.compression_schema import CompressionReport
+from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Variant, Verdict
+from ad_compressed_perception.pass_api.terms import AcceptSpec
+from ad_compressed_perception.report.schemas.compression import CompressionReport, PassReport, Stored
 from ad_compressed_perception.workspace.store import REPORT_SUFFIX
 
 
@@ -44,7 +48,7 @@ class CompressionResult:
     replaced: bool
     recipe: LoadedRecipe
     source: str
-    passes: list[PassRecord]
+    passes: list[PassReport]
     coverage: IntegerCoverage
     verification: Verification
     baseline_sizes: Sizes
@@ -68,6 +72,19 @@ class CompressionResult:
         return self.variant_sizes.stored_bytes
 
     @property
+    def document(self) -> CompressionReport:
+        """The report with the places of what was stored, as ``--json`` prints it."""
+        stored = Stored(
+            manifest=str(self.manifest.folder / MANIFEST_NAME),
+            file=str(self.manifest.variant_path(self.name)),
+            report=str(self.report_folder / "report.json"),
+            recipe=str(self.recipe.path),
+            replaced=self.replaced,
+            seconds=self.seconds,
+        )
+        return self.report.model_copy(update={"stored": stored})
+
+    @property
     def variant(self) -> Variant:
         """The new entry."""
         return self.manifest.variant(self.name)
@@ -80,15 +97,65 @@ class CompressionResult:
         return verdict
 
 
+@dataclass(frozen=True)
+class HeadFigures:
+    """What one head of a model with several is judged by besides its agreement.
+
+    Attributes:
+        accept: its terms.
+        accuracy: its loss of accuracy on labeled data; None where none was given for it.
+    """
+
+    accept: AcceptSpec
+    accuracy: AccuracyDrop | None = None
+
+
+def figures_of_heads(
+    accept: AcceptSpec, manifest: Manifest, labeled: Mapping[str, LabeledCheck] = MappingProxyType({})
+) -> dict[str, HeadFigures]:
+    """Return how each head of a model is judged; none of a model with one task.
+
+    Args:
+        accept: the recipe's terms.
+        manifest: the model.
+        labeled: accuracy of the heads with labeled data.
+    """
+    return {
+        name: HeadFigures(
+            accept_of_head(accept, manifest, name), labeled[name].gate_drop if name in labeled else None
+        )
+        for name in manifest.outputs or {}
+    }
+
+
 def gate_figures(
     verification: Verification,
     coverage: IntegerCoverage,
     sizes: tuple[Sizes, Sizes],
     accuracy: AccuracyDrop | None = None,
+    heads: Mapping[str, HeadFigures] = MappingProxyType({}),
 ) -> Measured:
-    """Return the figures that the accept gate compares with its terms."""
+    """Return the figures that the accept gate compares with its terms.
+
+    Args:
+        verification: agreement and times.
+        coverage: of the executed graph.
+        sizes: of baseline and variant.
+        accuracy: loss of accuracy on labeled data.
+        heads: of a model with several: how each is judged.
+
+    Raises:
+        ValueError: the agreement is that of several heads, and no terms are given for each.
+    """
+    if verification.agreement.heads.keys() != heads.keys():
+        raise ValueError("every head is to be judged: see figures_of_heads")
     agreement, latency = verification.agreement, verification.latency
+    by_head = {
+        name: (own.accept, gate_figures(verification.of_head(name), coverage, sizes, own.accuracy))
+        for name, own in heads.items()
+    }
     return Measured(
+        heads=by_head,
         drop=agreement.drop,
         drop_low=agreement.drop_low,
         drop_high=agreement.drop_high,
@@ -126,7 +193,7 @@ def manifest_figures(
     verification: Verification,
     coverage: IntegerCoverage,
     sizes: tuple[Sizes, Sizes],
-    records: list[PassRecord],
+    records: list[PassReport],
     accuracy: AccuracyDrop | None = None,
 ) -> dict[str, Any]:
     """Return the figures that the manifest's entry keeps."""
@@ -142,5 +209,5 @@ def manifest_figures(
         "agreement": verification.agreement.as_dict(),
         "inference": verification.latency.as_dict(),
         **({} if accuracy is None else {"accuracy_drop": asdict(accuracy)}),
-        "passes": [asdict(record) for record in records],
+        "passes": [record.model_dump() for record in records],
     }

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.verification.informative import BaselineInformation
 from ad_compressed_perception.compression.verification.output_figures import OutputFigures
+from ad_compressed_perception.core.json_values import plain
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.tasks.base import Task
@@ -77,6 +78,7 @@ class AgreementFigures:
         lost: labels, and reactions of a planner, of which nothing is left; frames are those on which the
             baseline has them.
         rare: classification, raw: labels and channels on too few frames to be judged by themselves.
+        heads: of a model with several: the figures of each; the other fields are those of the worst.
     """
 
     measure: str
@@ -97,18 +99,16 @@ class AgreementFigures:
     distances: tuple[PartDrop, ...] = ()
     lost: tuple[PartDrop, ...] = ()
     rare: tuple[PartDrop, ...] = ()
+    heads: dict[str, AgreementFigures] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields for YAML and JSON; NaN becomes None."""
-        return {key: _without_nan(value) for key, value in asdict(self).items()}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        """Return the fields for YAML and JSON; NaN becomes None, heads are there where a model has some."""
+        found = dict(plain(asdict(self)))
+        heads = {name: one.as_dict() for name, one in self.heads.items()}
+        return {
+            **{name: value for name, value in found.items() if name != "heads"},
+            **({"heads": heads} if heads else {}),
+        }
 
 
 class AgreementScore(ABC):
@@ -147,6 +147,12 @@ class AgreementScore(ABC):
         """Decode a model's outputs as this score needs them; raise ResultError where they are invalid."""
         result: Result = task.decode(outputs, geometry)
         return result
+
+    def decode_variant(
+        self, task: Task[Any], outputs: Mapping[str, NDArray[Any]], geometry: Geometry, *, failed: bool
+    ) -> Result | None:
+        """Decode the variant's outputs as this score needs them; None where it ``failed`` on the frame."""
+        return None if failed else self.decode(task, outputs, geometry)
 
     def run(self, pipeline: Pipeline, frame: Frame) -> Result:
         """Run a model on a frame and decode as this score needs it; raise AdcpError where it fails."""

@@ -1,178 +1,88 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The result of a compression, as a dictionary for JSON and as tables for the terminal."""
+"""The result of a compression as tables for the terminal."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ad_compressed_perception.analysis.terminal_table import new_table
+from ad_compressed_perception.compression.drift_recording import PREFIX
 from ad_compressed_perception.compression.verification.outcome import CompressionResult
-from ad_compressed_perception.report.compression_schema import CompressionReport, Interval
+from ad_compressed_perception.report.compression_markdown import figure_rows, notes_text
+from ad_compressed_perception.report.kit.figures import interval_text, number
+from ad_compressed_perception.report.schemas.compression import CompressionReport
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SCHEMA = "adcp-compress/1"
-
-_SHOWN = 6
 _SHOWN_OUTPUTS = 8
-
-
-def as_dict(result: CompressionResult) -> dict[str, Any]:
-    """Return the result as plain values (no NaN), for ``--json``."""
-    variant = result.variant
-    agreement, latency = result.verification.agreement, result.verification.latency
-    return _plain(
-        {
-            "schema": SCHEMA,
-            "model": result.manifest.name,
-            "task": result.manifest.task,
-            "variant": result.name,
-            "replaced": result.replaced,
-            "manifest": str(_manifest_path(result)),
-            "file": str(result.manifest.variant_path(result.name)),
-            "sha256": variant.sha256,
-            "backend": variant.backend,
-            "options": variant.options,
-            "precision": variant.precision,
-            "recipe": {
-                "name": result.recipe.recipe.name,
-                "path": str(result.recipe.path),
-                "sha256": result.recipe.sha256,
-            },
-            "source": result.source,
-            "frames": account.model_dump() if (account := result.report.provenance.frames) else None,
-            "calibration": variant.calibration.model_dump() if variant.calibration else None,
-            "passes": [asdict(record) for record in result.passes],
-            "size": {
-                "baseline_bytes": result.baseline_bytes,
-                "variant_bytes": result.variant_bytes,
-                "ratio": result.variant_bytes / result.baseline_bytes,
-                "baseline": result.baseline_sizes.as_dict(),
-                "variant": result.variant_sizes.as_dict(),
-            },
-            "coverage": {**asdict(result.coverage), "share": result.coverage.share},
-            "agreement": agreement.as_dict(),
-            "inference": latency.as_dict(),
-            "verdict": {"status": result.verdict.status, "reasons": list(result.verdict.reasons)},
-            "verdict_text": result.report.gate.verdict_text,
-            "host": variant.provenance["host"],
-            "versions": variant.provenance["versions"],
-            "report": str(result.report_folder / "report.json"),
-            "accuracy": result.report.accuracy.model_dump() if result.report.accuracy else None,
-            "seconds": result.seconds,
-        }
-    )
-
-
-def _manifest_path(result: CompressionResult) -> Path:
-    return result.manifest.folder / "model.yaml"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def tables(result: CompressionResult) -> list[RenderableType]:
     """Return the tables for the terminal: the steps, the figures, the verdict."""
     from rich.markup import escape
-    from rich.table import Table
 
-    steps = Table("pass", "seconds", "operators", "notes", title=f"{result.manifest.name}: {result.name}")
-    for record in result.passes:
-        steps.add_row(
-            record.name,
-            f"{record.seconds:.1f}",
-            f"{record.nodes_before} -> {record.nodes_after}",
-            escape(", ".join(f"{key} {_short(value)}" for key, value in record.notes.items() if value != [])),
-        )
-    agreement, latency = result.verification.agreement, result.verification.latency
-    figures = Table("figure", "baseline", "variant", "ratio or interval")
-    figures.add_row(
-        "size as stored",
-        _kilobytes(result.baseline_bytes),
-        _kilobytes(result.variant_bytes),
-        f"{result.variant_bytes / result.baseline_bytes:.3f}",
+    report, agreement = result.report, result.report.agreement
+    steps = new_table(
+        f"{report.model}: {result.name}",
+        *("pass", "seconds", "operators", "notes"),
+        rows=[
+            (
+                one.name,
+                f"{one.seconds:.1f}",
+                f"{one.nodes_before} -> {one.nodes_after}",
+                notes_text(one.notes),
+            )
+            for one in report.passes
+        ],
     )
-    for label, key in (
-        ("file the runtime reads", "file_bytes"),
-        ("RAM to load it", "loaded_bytes"),
-        ("RAM to run it", "running_bytes"),
-        ("RAM at its peak", "peak_bytes"),
-    ):
-        sizes = [getattr(each, key) for each in (result.baseline_sizes, result.variant_sizes)]
-        known = None not in sizes and sizes[0] > 0
-        figures.add_row(label, *map(_kilobytes, sizes), f"{sizes[1] / sizes[0]:.3f}" if known else "")
-    figures.add_row(
-        "integer coverage",
-        "",
-        f"{result.coverage.integer}/{result.coverage.compute}",
-        result.variant.precision,
-    )
-    figures.add_row(
-        f"agreement (gated): {agreement.measure}",
-        "1",
-        f"{agreement.score:.3f}",
-        f"drop {agreement.drop:.3f} ({agreement.drop_low:.3f} to {agreement.drop_high:.3f})",
-    )
-    figures.add_row(f"not gated: {agreement.strict_measure}", "1", f"{agreement.strict_score:.3f}", "")
-    figures.add_row(
-        "inference p50",
-        f"{latency.baseline_p50_ms:.2f} ms",
-        f"{latency.variant_p50_ms:.2f} ms",
-        f"{latency.speedup_p50:.2f}x ({latency.speedup_p50_low:.2f} to {latency.speedup_p50_high:.2f})",
-    )
-    figures.add_row(
-        "inference p99",
-        f"{latency.baseline_p99_ms:.2f} ms",
-        f"{latency.variant_p99_ms:.2f} ms",
-        f"{latency.speedup_p99:.2f}x ({latency.speedup_p99_low:.2f} to {latency.speedup_p99_high:.2f})",
-    )
-    figures.add_row(
-        "frame to result p50",
-        f"{latency.baseline_end_to_end_p50_ms:.2f} ms",
-        f"{latency.variant_end_to_end_p50_ms:.2f} ms",
-        f"{latency.speedup_end_to_end_p50:.2f}x "
-        f"({latency.speedup_end_to_end_p50_low:.2f} to {latency.speedup_end_to_end_p50_high:.2f})",
-    )
-    for row in _output_rows(result.report):
-        figures.add_row(*map(escape, row))
-    for row in _slice_rows(result.report):
-        figures.add_row(*row)
+    gated = f"agreement (gated): {agreement.measure}"
+    rows = [
+        *figure_rows(report, shown=str),
+        *_head_rows(report),
+        *(
+            [
+                (gated, "1", number(agreement.score), f"drop {interval_text(agreement.drop)}"),
+                (f"not gated: {agreement.strict_measure}", "1", number(agreement.strict_score), ""),
+            ]
+            if report.heads is None
+            else []
+        ),
+        *_output_rows(report),
+        *_slice_rows(report),
+    ]
+    figures = new_table(None, "figure", "baseline", "variant", "ratio or interval", rows=rows)
     return [steps, figures, *(escape(line) for line in _closing_lines(result))]
+
+
+def _head_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the agreement of each head of a model with several, and its accuracy on labeled data."""
+    for name, one in (report.heads or {}).items():
+        drop = f"drop {interval_text(one.agreement.drop)}"
+        yield (f"head {name} (gated): {one.agreement.measure}", "1", number(one.agreement.score), drop)
+        if one.accuracy is not None:
+            figure = one.accuracy.figures[one.accuracy.metric]
+            baseline, variant = number(figure.baseline.value, 4), number(figure.variant.value, 4)
+            worse = f"worse by {interval_text(figure.drop, 2)} {figure.unit}"
+            yield (f"head {name}, labeled: {one.accuracy.metric}", baseline, variant, worse)
 
 
 def _output_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]]:
     """Yield each output of a model whose outputs nothing decodes."""
     for one in report.agreement.outputs[:_SHOWN_OUTPUTS]:
-        if one.compared_as == "numbers" and not one.is_constant:
-            what = f"SQNR {_interval(one.sqnr_of_worst_db, 1)} dB"
-            label = f"output {one.worst_part or one.name}"
-            yield (
-                label,
-                "",
-                what,
-                f"cosine {_or_none(one.cosine)}, largest error {_or_none(one.largest_error)}",
-            )
-        elif one.is_constant:
-            yield (f"output {one.name}", "", "constant", "")
+        name = f"output {one.name}"
+        if one.is_constant:
+            yield (name, "", "constant", "")
+        elif one.compared_as == "numbers":
+            errors = f"cosine {number(one.cosine, 4)}, largest error {number(one.largest_error, 4)}"
+            sqnr = f"SQNR {interval_text(one.sqnr_of_worst_db, 1)} dB"
+            yield (f"output {one.worst_part or one.name}", "", sqnr, errors)
+        elif one.equal_share is None:
+            yield (name, "", one.compared_as, f"drop {interval_text(one.drop)}")
         else:
-            equal = "" if one.equal_share is None else f"equal {one.equal_share:.4f}"
-            yield (f"output {one.name}", "", one.compared_as, equal or f"drop {_interval(one.drop, 3)}")
-
-
-def _or_none(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
+            yield (name, "", one.compared_as, f"equal {one.equal_share:.4f}")
 
 
 def _slice_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]]:
@@ -180,7 +90,7 @@ def _slice_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]
     worst = next((one for one in report.agreement.slices if one.name == report.agreement.worst_slice), None)
     if worst is not None and worst.score is not None:
         label = f"worst slice: {worst.title} ({worst.frames} frames)"
-        yield (label, "1", f"{worst.score:.3f}", f"drop {_interval(worst.drop, 3)}")
+        yield (label, "1", number(worst.score), f"drop {interval_text(worst.drop)}")
     accuracy = report.accuracy
     if accuracy is None:
         return
@@ -188,19 +98,13 @@ def _slice_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]
     parts += [(f", {one.title}", one.figures) for one in accuracy.slices if one.name == accuracy.worst_slice]
     for suffix, figures in parts:
         one = figures[accuracy.metric]
-        if one.baseline.value is not None and one.variant.value is not None:
+        if one.baseline.is_known and one.variant.is_known:
             yield (
                 f"labeled: {accuracy.metric}{suffix}",
-                f"{one.baseline.value:.4f}",
-                f"{one.variant.value:.4f}",
-                f"worse by {_interval(one.drop, 2)} {one.unit}",
+                number(one.baseline.value, 4),
+                number(one.variant.value, 4),
+                f"worse by {interval_text(one.drop, 2)} {one.unit}",
             )
-
-
-def _interval(one: Interval, digits: int) -> str:
-    if one.value is None or one.low is None or one.high is None:
-        return "undefined"
-    return f"{one.value:.{digits}f} ({one.low:.{digits}f} to {one.high:.{digits}f})"
 
 
 def _closing_lines(result: CompressionResult) -> list[str]:
@@ -211,26 +115,8 @@ def _closing_lines(result: CompressionResult) -> list[str]:
         lines.append("  kept, marked rejected: loaded on explicit request only")
     account = result.report.provenance.frames
     lines += [] if account is None else [f"frames: {sentence}" for sentence in account.sentences()]
-    lines += [note for note in result.report.notes if note.startswith("warning:")]
+    lines += [note for note in result.report.notes if note.startswith(("warning:", PREFIX))]
     kept = "replaced the earlier variant of that name" if result.replaced else "written"
     lines.append(f"report: {result.report_folder / 'report.md'}")
     lines.append(f"{kept}: {result.manifest.variant_path(result.name)} ({result.seconds:.0f} s)")
     return lines
-
-
-def _short(value: Any) -> str:
-    """Return a note for a table's cell; long lists are cut, nested values are counted."""
-    if isinstance(value, float):
-        return f"{value:.2g}"
-    if isinstance(value, dict) and len(value) > _SHOWN:
-        return f"({len(value)} in the manifest)"
-    if isinstance(value, list):
-        if any(isinstance(item, (dict, list)) for item in value):
-            return f"({len(value)} in the manifest)"
-        rest = len(value) - _SHOWN
-        return f"{', '.join(map(str, value[:_SHOWN]))}{f' and {rest} more' if rest > 0 else ''}"
-    return str(value)
-
-
-def _kilobytes(size: int | None) -> str:
-    return "unknown" if size is None else f"{size / 1000:,.0f} kB"

@@ -20,10 +20,10 @@ from ad_compressed_perception.compression.verification.scores import (
 )
 from ad_compressed_perception.compression.verification.slices import SliceRule, choose_slices
 from ad_compressed_perception.core.errors import ModelFileError, ResultError
+from ad_compressed_perception.core.progress import Advance, no_advance
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.metrics.bootstrap import vector_bootstrap
 from ad_compressed_perception.metrics.share_interval import widening
-from ad_compressed_perception.pass_api.passes import Advance
 from ad_compressed_perception.tasks.pipeline import Pipeline
 
 
@@ -83,13 +83,18 @@ class Verification:
     times: FrameTimes = field(default_factory=FrameTimes)
     slices: dict[SliceRule, AgreementFigures] = field(default_factory=dict)
 
+    def of_head(self, name: str) -> Verification:
+        """Return the same comparison with the agreement of one head of several."""
+        slices = {rule: one.heads[name] for rule, one in self.slices.items()}
+        return replace(self, agreement=self.agreement.heads[name], slices=slices)
+
 
 def verify(
     baseline: Pipeline,
     variant: Pipeline,
     frames: FrameSample,
     score: AgreementScore,
-    advance: Advance = lambda done, total: None,
+    advance: Advance = no_advance,
     log: FrameLog | None = None,
 ) -> Verification:
     """Run both on every frame, alternating which one runs first, and compare.
@@ -145,25 +150,29 @@ def verify(
         for which in (0, 1):
             end_to_end_ms[which].append(around_ms[which] + times_ms[which][-1])
         # Decoded again as the score needs it, outside of what is timed.
-        scored = [
-            score.decode(one.task, outputs[which], prepared[which][1])
-            for which, (one, result) in enumerate(((baseline, reference), (variant, compared)))
-            if result is not None
-        ]
-        score.add(scored[0], scored[1] if compared is not None else None)
+        scored = score.decode(baseline.task, outputs[0], prepared[0][1])
+        other = score.decode_variant(variant.task, outputs[1], prepared[1][1], failed=compared is None)
+        score.add(scored, other)
         if log is not None:
             log.add(frame, reference, compared, score.differences[-1])
         advance(index + 1, len(frames))
     times = FrameTimes(*times_ms, *end_to_end_ms)
     slices = {} if log is None else choose_slices(log.attributes())
-    agreement = score.figures()
     # Copies of an image are one piece of evidence, whatever the baseline says of them.
-    informative = min(agreement.informative_frames, len(distinct))
+    agreement = _informative_at_most(score.figures(), len(distinct))
     return Verification(
-        replace(agreement, informative_frames=informative),
+        agreement,
         latency_figures(*times_ms, *end_to_end_ms),
         times,
         {rule: score.figures(places) for rule, places in slices.items()},
+    )
+
+
+def _informative_at_most(figures: AgreementFigures, distinct: int) -> AgreementFigures:
+    return replace(
+        figures,
+        informative_frames=min(figures.informative_frames, distinct),
+        heads={name: _informative_at_most(one, distinct) for name, one in figures.heads.items()},
     )
 
 

@@ -35,7 +35,7 @@ def check_boxes(labels: BoxLabels) -> list[str]:
     if any(box.score is not None for box, _, _ in boxes):
         raise DataError(
             f"the boxes of {labels.source} have scores: they are detections, which no detector can be "
-            "evaluated on; COCO results are compared with labels by --results"
+            "evaluated on; COCO results are given beside the labels, as results"
         )
     if boxes and all(are_shares(box.box_xyxy) for box, _, _ in boxes):
         raise DataError(

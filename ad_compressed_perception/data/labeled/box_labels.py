@@ -12,6 +12,7 @@ from pathlib import Path, PureWindowsPath
 from pydantic import ValidationError
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.one_line import one_line
 
 Box = tuple[float, float, float, float]
 
@@ -96,7 +97,7 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.size
     except Exception as cause:  # Pillow raises what its many decoders raise
-        raise DataError(f"not a readable image: {path}: {' '.join(str(cause).split())}") from cause
+        raise DataError(f"not a readable image: {path}: {one_line(cause)}") from cause
 
 
 def unique_stems(labels: BoxLabels, kind: str) -> list[str]:

@@ -71,7 +71,7 @@ class BoxData(LabeledData):
         if not of_category:
             raise DataError(
                 f"no category of {labels.source} is a label of the model: {few(labels.categories)} "
-                f"against {few(model_labels)}; a label map (--label-map) can join them"
+                f"against {few(model_labels)}; a label map can join them"
             )
         self.class_names = self.classes.names
         self.notes += rotation_note([image.path for image in labels.images])

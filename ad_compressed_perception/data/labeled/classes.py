@@ -155,7 +155,7 @@ class ClassData(LabeledData):
         elif unknown:
             raise DataError(
                 f"{self.describe}: the model has no label {few(unknown)}; it has {few(labels)}; a label map "
-                "(--label-map) can join them"
+                "can join them"
             )
         return ClassTable(tuple(labels), np.arange(len(labels), dtype=np.int64)), of_name
 

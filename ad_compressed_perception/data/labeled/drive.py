@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.data.bad_frames import BadFrame, BadFrameLimit
 from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.data.input_frames import with_inputs
 from ad_compressed_perception.data.labeled.dataset import LabeledData, LabeledFrame
 from ad_compressed_perception.image.decode import Frame
 
@@ -68,6 +70,10 @@ class DriveData(LabeledData):
                 f"{frames_ns.size - matched.size} frames without a label within {tolerance_ms:g} ms "
                 "were left out."
             )
+
+    def take_inputs(self, manifest: Manifest) -> None:
+        """Let the frames come with what a model's inputs need; raise DataError where the source has none."""
+        self._source = with_inputs(self._source, manifest)
 
     def readable(self, indices: Iterable[int], max_bad: BadFrameLimit | None = None) -> list[int]:
         """Return what LabeledData.readable does; what the frames' source assumed is in ``notes``, too."""

@@ -134,7 +134,7 @@ def table_of_names(names: Sequence[str], labels: Sequence[str]) -> tuple[ClassTa
     if not set(shared) - {_REST}:
         raise DataError(
             f"no name of the masks' ids is a label of the model: {few(names)} against {few(labels)}; "
-            "a label map (--label-map) can join them"
+            "a label map can join them"
         )
     complete = len(shared) == len(names) == len(labels)
     classes = shared if complete or _REST in shared else [*shared, _REST]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.one_line import one_line
 from ad_compressed_perception.data.bad_frames import BadFrame
 from ad_compressed_perception.data.frames import list_images, list_images_and_others, read_image_file
 from ad_compressed_perception.data.labeled import cityscapes
@@ -47,7 +48,7 @@ def read_mask(path: Path) -> NDArray[Any]:
         with Image.open(path) as image:
             mode, kind, ids = image.mode, image.format, np.asarray(image)
     except Exception as cause:  # Pillow raises what its many decoders raise
-        raise DataError(f"not a readable mask: {path}: {' '.join(str(cause).split())}") from cause
+        raise DataError(f"not a readable mask: {path}: {one_line(cause)}") from cause
     if kind == "JPEG":
         raise DataError(f"mask {path} is a JPEG, whose compression changes ids: write masks as PNG")
     if ids.ndim != 2 or mode == "F":
@@ -168,7 +169,7 @@ class MaskData(LabeledData):
         if (folder / NAMES_NAME).is_file():
             return None
         raise DataError(
-            f"{folder} does not say what its mask ids mean: give a label map (--label-map FILE, or one of "
+            f"{folder} does not say what its mask ids mean: give a label map (a file, or one of "
             f"{', '.join(shipped_label_maps()) or 'none shipped'}) or put a {LABEL_MAP_NAME} or "
             f"{NAMES_NAME} there"
         )

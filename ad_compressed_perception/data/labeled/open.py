@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.input_sources import history_of, topics_of
 from ad_compressed_perception.core.manifest import Manifest
 from ad_compressed_perception.core.task_names import RAW
 from ad_compressed_perception.data.labeled.boxes import BoxData
@@ -40,14 +41,21 @@ def open_labeled(
     """
     if manifest.task == RAW:
         raise DataError(
-            f"{manifest.name} is of task raw, whose outputs no label is compared with: import it with --task "
-            "and --decoder"
+            f"{manifest.name} is of task raw, whose outputs no label is compared with: import it with a task "
+            "and a decoder"
         )
     labels, frames = split_data_spec(spec)
     if manifest.task == "planning":
         if label_map is not None:
             raise DataError("a label map is for detection and segmentation; planning has no labels")
-        return (PathData if has_paths(labels) else SteeringData)(labels, frames, tolerance_ms)
+        data = (PathData if has_paths(labels) else SteeringData)(labels, frames, tolerance_ms)
+        data.take_inputs(manifest)
+        return data
+    if history_of(manifest.inputs) or topics_of(manifest.inputs):
+        raise DataError(
+            f"{manifest.name} has the inputs {', '.join(manifest.inputs or ())}, and labeled images come "
+            "without them: only planning has others yet"
+        )
     classes = load_label_map(label_map) if label_map is not None else None
     if manifest.task == "segmentation":
         return MaskData(labels, frames, manifest.labels, classes)

@@ -20,6 +20,7 @@ from ad_compressed_perception.tasks.decoders.score_planes import (
     strongest,
 )
 from ad_compressed_perception.tasks.output_contract import check_finite
+from ad_compressed_perception.tasks.output_kinds import Columns, OutputKinds
 
 
 class ArgmaxOptions(ScorePlanesOptions):
@@ -52,6 +53,13 @@ class ArgmaxDecoder(ScorePlanesDecoder):
                 "as background"
             )
         self.check_size(tensor)
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return the distribution of each pixel's labels; ready ids have no loss."""
+        axes = {"NCHW": 1, "NHWC": 3}
+        if self._layout not in axes:
+            return {}
+        return {self._output or "": OutputKinds((Columns("distribution"),), axes[self._layout])}
 
     def shapes(self, layout: str) -> tuple[tuple[int | None, ...], ...]:
         """Return the shapes of a layout; those of ready ids have one channel or none."""

@@ -22,6 +22,7 @@ from ad_compressed_perception.tasks.decoders.cells import grid_size
 from ad_compressed_perception.tasks.decoders.find_outputs import Pattern, find_fitting, fits
 from ad_compressed_perception.tasks.detection import DetectionDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
+from ad_compressed_perception.tasks.output_kinds import Columns, OutputKinds
 
 _CAUSE = "are they logits? (decoder option scores: logits)"
 # How CenterNet and its descendants call the two outputs of the same shape.
@@ -102,6 +103,14 @@ class CenternetDecoder(DetectionDecoder):
         # Of the shape of offsets there is nothing else: boxes without them would be off by up to half a cell.
         if offset or any(fits(one.shape, each) for one in rest for each in self._patterns(2)):
             self._offset = self._find(rest, offset, self._patterns(2), f"{where} offsets", "offset_output")
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return scores, sizes and offsets of each cell."""
+        scores = Columns("logits" if self._is_logit else "probability")
+        kinds = {self._heatmap: scores, self._size: Columns("pixel_box")}
+        if self._offset:
+            kinds[self._offset] = Columns("log_size")
+        return {name: OutputKinds((columns,)) for name, columns in kinds.items()}
 
     def _find(
         self,

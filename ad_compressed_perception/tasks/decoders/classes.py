@@ -16,6 +16,7 @@ from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.tasks.classification import ClassificationDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
+from ad_compressed_perception.tasks.output_kinds import Columns, Kind, OutputKinds
 
 
 class ClassesOptions(StrictModel):
@@ -72,6 +73,11 @@ class ClassesDecoder(ClassificationDecoder):
                 "decoder option activation: sigmoid (logit of the second label) or none (its probability)"
             )
         self._output = tensor.name
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return probabilities or what they are computed from."""
+        kinds: dict[str, Kind] = {"sigmoid": "logits", "softmax": "distribution"}
+        return {self._output or "": OutputKinds((Columns(kinds.get(self.activation, "probability")),), 1)}
 
     def _fits(self, count: int) -> bool:
         return count == self._labels or (count == 1 and self._labels == 2)

@@ -31,6 +31,7 @@ from ad_compressed_perception.tasks.decoders.box_columns import (
     strong_scores,
 )
 from ad_compressed_perception.tasks.detection import DetectionDecoder
+from ad_compressed_perception.tasks.output_kinds import Columns, Kind, OutputKinds
 
 
 class DetrOptions(BoxOptions):
@@ -90,6 +91,15 @@ class DetrDecoder(DetectionDecoder):
             option="logits_output",
         )
         self._boxes, self._logits = boxes.name, logits.name
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return the boxes and the class scores of each query."""
+        kinds: dict[str, Kind] = {"sigmoid": "logits", "softmax": "distribution"}
+        scores = Columns(kinds.get(self.options.activation, "probability"))
+        return {
+            self._logits or "": OutputKinds((scores,), 2),
+            self._boxes or "": OutputKinds((Columns("pixel_box"),), 2),
+        }
 
     def candidates(
         self, outputs: Mapping[str, NDArray[Any]], score_threshold: float

@@ -28,6 +28,7 @@ from ad_compressed_perception.tasks.decoders.cells import grid_cells, grid_size
 from ad_compressed_perception.tasks.decoders.find_outputs import Names, Pattern, find_each, fits
 from ad_compressed_perception.tasks.detection import DetectionDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
+from ad_compressed_perception.tasks.output_kinds import Columns, OutputKinds
 
 _CAUSE = "are they logits? (decoder option scores: logits)"
 Level = tuple[int, int]
@@ -104,6 +105,17 @@ class NanodetDecoder(DetectionDecoder):
                 self._find(outputs, options.class_output, classes, "class_output"),
                 self._find(outputs, options.box_output, sides, "box_output"),
             ]
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return class scores and the distributions of the four distances of each cell."""
+        scores = Columns("logits" if self._is_logit else "probability")
+        sides = Columns("distribution", 4 * self._bins, self._bins)
+        parts = [(scores, sides)] if len(self._sources) == 1 else [(scores,), (sides,)]
+        return {
+            name: OutputKinds(columns)
+            for (names, _), columns in zip(self._sources, parts, strict=True)
+            for name in names
+        }
 
     def _whole(self, width: int) -> list[Pattern]:
         count = len(self._cells)

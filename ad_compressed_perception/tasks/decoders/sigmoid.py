@@ -21,6 +21,7 @@ from ad_compressed_perception.tasks.decoders.score_planes import (
     strongest,
 )
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
+from ad_compressed_perception.tasks.output_kinds import Columns, OutputKinds
 
 
 class SigmoidOptions(ScorePlanesOptions):
@@ -53,6 +54,14 @@ class SigmoidDecoder(ScorePlanesDecoder):
         chance = self.options.threshold
         # Compared before the sigmoid, which is monotone: p > t where x > log(t / (1 - t)).
         self._limit = math.log(chance / (1.0 - chance)) if self.options.scores == "logits" else chance
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return a probability, or its logit, of each plane and pixel."""
+        return {
+            self._output or "": OutputKinds(
+                (Columns("logits" if self.options.scores == "logits" else "probability"),)
+            )
+        }
 
     def shapes(self, layout: str) -> tuple[tuple[int | None, ...], ...]:
         """Return the shapes of a layout; a single plane may lack its axis."""

@@ -15,6 +15,7 @@ from ad_compressed_perception.core.errors import ModelFileError, OutputError
 from ad_compressed_perception.core.manifest import Manifest, StrictModel
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.tasks.output_contract import check_probability
+from ad_compressed_perception.tasks.output_kinds import Columns, OutputKinds
 from ad_compressed_perception.tasks.planning import SteeringOutputDecoder
 
 
@@ -32,6 +33,8 @@ class SteeringOptions(StrictModel):
     )
 
 
+_LOSS_UNIT = 0.1
+"""Radians or a share: the quadratic part of the loss makes gradients small in the last steps."""
 _LEAST_SPEED_MPS = -0.5
 """A standing vehicle's speed is seldom exactly 0; below this an output is no speed."""
 
@@ -61,6 +64,11 @@ class SteeringDecoder(SteeringOutputDecoder):
                     f"{'one number' if count == 1 else 'two numbers, angle and speed'}, the file's is "
                     f"{tensor.dtype} {list(tensor.shape)}"
                 )
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return values: to first order the path's error is proportional to the angle's."""
+        names = (self._steering, self.options.collision_output, self.options.speed_output)
+        return {name: OutputKinds((Columns("value", unit=_LOSS_UNIT),)) for name in names if name}
 
     def _count(self, name: str | None) -> int:
         return 2 if name is not None and name == self._steering == self.options.speed_output else 1

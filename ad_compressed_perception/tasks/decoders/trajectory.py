@@ -19,6 +19,7 @@ from ad_compressed_perception.driving.path import path_of_curvature
 from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE, LENGTH, SPEED, decode_plan
 from ad_compressed_perception.driving.speed_profile import speed_profile
 from ad_compressed_perception.tasks.output_contract import check_finite
+from ad_compressed_perception.tasks.output_kinds import Columns, OutputKinds
 from ad_compressed_perception.tasks.planning import (
     PlanningDecoder,
     PlanningSettings,
@@ -69,6 +70,16 @@ class TrajectoryDecoder(PlanningDecoder):
                 f"is {list(shape)}"
             )
         self._output = tensor.name
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return curvatures, that at the car, which steers it, weighted four times, the speed, and logits."""
+        columns = (
+            Columns("value", 1, unit=0.1, weight=4.0),
+            Columns("value", SPEED - 1, unit=0.1),
+            Columns("value", 1, unit=0.1, weight=5.0),
+            Columns("logits", weight=0.2),
+        )
+        return {self._output or "": OutputKinds(columns)}
 
     def vector(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return the (LENGTH,) numbers of driving.plan_vector.

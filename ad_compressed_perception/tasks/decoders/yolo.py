@@ -30,6 +30,7 @@ from ad_compressed_perception.tasks.decoders.activations import largest, logit, 
 from ad_compressed_perception.tasks.decoders.find_outputs import Names, Pattern, find_all, fits
 from ad_compressed_perception.tasks.detection import DetectionDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
+from ad_compressed_perception.tasks.output_kinds import Columns, Kind, OutputKinds
 
 _BOX = 4
 _CAUSE = "are they logits? (decoder option scores: logits)"
@@ -120,6 +121,16 @@ class YoloDecoder(DetectionDecoder):
                 f"{str(not has_objectness).lower()})"
             )
         return text
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return boxes, objectness where there is one, class scores, and columns that are not read."""
+        scores: Kind = "logits" if self._is_logit else "probability"
+        first = [Columns("pixel_box", _BOX)]
+        if self.options.objectness:
+            first.append(Columns(scores, 1, is_objectness=True))
+        columns = (*first, Columns(scores), Columns("value", self.options.extra_columns))
+        axis = {"rows": 2, "columns": 1}.get(self.options.layout or "")
+        return {name: OutputKinds(columns, axis) for name in self._names if name}
 
     def candidates(self, outputs: Mapping[str, NDArray[Any]], score_threshold: float) -> Candidates:
         """Return boxes, scores and class ids at or above the threshold, in model pixels."""

@@ -18,10 +18,11 @@ from ad_compressed_perception.tasks.decoders.cells import grid_cells
 from ad_compressed_perception.tasks.decoders.find_outputs import fits
 from ad_compressed_perception.tasks.detection import DetectionDecoder
 from ad_compressed_perception.tasks.output_contract import check_finite, check_probability
+from ad_compressed_perception.tasks.output_kinds import Columns, OutputKinds
 
 RAW_HEAD = (
-    "decoder yolox takes the raw head, so read decoded boxes with --decoder yolo --decoder-option "
-    "objectness=true, or export without decoding (YOLOX: head.decode_in_inference = False)"
+    "decoder yolox takes the raw head, so read decoded boxes with decoder yolo, "
+    "objectness: true, or export without decoding (YOLOX: head.decode_in_inference = False)"
 )
 _MAX_LOG_SIZE = 20.0
 """exp(20) is far beyond any image; trained heads stay below 6, boxes in pixels exceed 30."""
@@ -76,6 +77,13 @@ class YoloxDecoder(DetectionDecoder):
                 f"{tensor.dtype}: export it with dequantized outputs"
             )
         self._output = tensor.name
+
+    def output_kinds(self) -> Mapping[str, OutputKinds]:
+        """Return offsets and logarithms of sizes, objectness and class scores of each cell."""
+        objectness = Columns("probability", 1, is_objectness=True)
+        columns = (Columns("log_size", 4), objectness, Columns("probability"))
+        axis = 1 if self._is_transposed else 2
+        return {self._output or "": OutputKinds(columns, axis, tuple(self.options.strides))}
 
     def candidates(
         self, outputs: Mapping[str, NDArray[Any]], score_threshold: float

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.tasks.output_kinds import Columns, OutputKinds
 from ad_compressed_perception.training.default_models.augmentation import (
     AffineTransform,
     photometric_jitter,
@@ -22,12 +24,12 @@ from ad_compressed_perception.training.default_models.detection_loss import box_
 from ad_compressed_perception.training.default_models.image_buffer import ImageBuffer, content_size
 from ad_compressed_perception.training.default_models.real_frames import gather, real_frames
 from ad_compressed_perception.training.default_models.synthetic_dataset import SyntheticDataset
-from ad_compressed_perception.training.default_models.teacher import Teacher
 from ad_compressed_perception.training.default_models.training_task import TrainingTask, draw, planes
-from ad_compressed_perception.training.distillation.losses import yolox_loss
-from ad_compressed_perception.training.distillation.yolox_teacher import cut_rows
+from ad_compressed_perception.training.distillation.targets import cut_rows
 from ad_compressed_perception.training.graph_module.module import GraphModule
+from ad_compressed_perception.training.losses import create_loss
 from ad_compressed_perception.training.students.detection_head import STRIDES
+from ad_compressed_perception.training.teacher import open_teacher
 
 _SCALE_JITTER_SYNTHETIC, _SCALE_JITTER_REAL = (0.6, 1.8), (0.7, 1.7)
 _IDENTITY_FRACTION = 0.3
@@ -51,16 +53,19 @@ class DetectionTrainingTask(TrainingTask):
             is_object = self._boxes[..., 0] >= 0.0
             self._objects = is_object.nonzero()
             self._sampling_weights = class_balanced_sampling_weights(self._boxes[..., 0][is_object])
+        objectness = Columns("probability", 1, is_objectness=True)
+        kinds = OutputKinds((Columns("log_size", 4), objectness, Columns("probability")), 2)
+        self._teacher_loss = create_loss([kinds])
         self._cells = grid_cells(spec.width, spec.height, tuple(STRIDES), device)
         if self.real_count:
             if config.real.teacher is None:
                 raise RecipeError("real images have no boxes: name a teacher (real.teacher)")
             size = min(content_size(config.displayed_input, *_REAL_SOURCE), _REAL_SOURCE)
             self._real = ImageBuffer(gather(real_frames(config.real), size), device)
-            self._teacher = Teacher(config.real.teacher, device)
-            self._columns, self._rows = self._shared(self._teacher)
+            manifest, self._teacher = open_teacher(config.real.teacher, "output", device)
+            self._columns, self._rows = self._shared(manifest)
 
-    def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
+    def batch_loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss against ground-truth boxes plus the distillation loss on real images."""
         parts: list[Tensor] = []
         if self.road_count:
@@ -79,7 +84,7 @@ class DetectionTrainingTask(TrainingTask):
         if self.real_count:
             scores = torch.cat([objectness[n:, :, None], classes[n:]], -1).sigmoid()
             with torch.autocast(self.device.type, enabled=False):  # probabilities need full precision
-                losses.append(yolox_loss(torch.cat([raw[n:], scores], -1), targets))
+                losses.append(self._teacher_loss([torch.cat([raw[n:], scores], -1)], [targets]))
         return reduce(torch.add, losses)
 
     def _road(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -140,22 +145,23 @@ class DetectionTrainingTask(TrainingTask):
         return transform.warp(images, float(self.config.input.pad_value)), transform
 
     def _teacher_outputs(self, images: Tensor) -> Tensor:
-        width, height = self._teacher.size
+        spec = self._teacher.spec
+        width, height = spec.width, spec.height
         right, below = width - images.shape[3], height - images.shape[2]
-        padded = F.pad(images, (0, right, 0, below), value=float(self._teacher.spec.pad_value))
-        outputs = self._teacher.output(self._teacher(padded), "output")[:, self._rows]
+        padded = F.pad(images, (0, right, 0, below), value=float(spec.pad_value))
+        outputs = self._teacher.of_images(padded)[0][:, self._rows]
         every = outputs[..., 5:].amax(-1).clamp_min(1e-6)
         kept = outputs[..., self._columns]
         # Objectness of labels that the student does not have is reduced: they are background to the student.
         share = (kept[..., 5:].amax(-1) / every).clamp(max=1.0)
         return torch.cat([kept[..., :4], (kept[..., 4] * share)[..., None], kept[..., 5:]], -1).float()
 
-    def _shared(self, teacher: Teacher) -> tuple[Tensor, Tensor]:
+    def _shared(self, manifest: Manifest) -> tuple[Tensor, Tensor]:
         """Return the columns and rows of the teacher's output that the student has."""
-        manifest, spec = teacher.manifest, self.config.input
+        spec, whole = self.config.input, manifest.input
         strides = list(manifest.output.options.get("strides", STRIDES))
-        fits = teacher.size[0] >= spec.width and teacher.size[1] >= spec.height
-        corner = "top_left" in (teacher.spec.letterbox_align, spec.letterbox_align)
+        fits = whole.width >= spec.width and whole.height >= spec.height
+        corner = "top_left" in (whole.letterbox_align, spec.letterbox_align)
         if manifest.output.decoder != "yolox" or strides != STRIDES or not fits or not corner:
             raise RecipeError(
                 f"{manifest.name} cannot train this detector: a teacher needs decoder yolox, strides "
@@ -165,7 +171,7 @@ class DetectionTrainingTask(TrainingTask):
         if lacking:
             raise RecipeError(f"the teacher {manifest.name} has no label {', '.join(lacking)}")
         columns = [0, 1, 2, 3, 4, *(5 + manifest.labels.index(label) for label in self.config.labels)]
-        rows = cut_rows(teacher.size, (spec.width, spec.height), strides, (0, 0))
+        rows = cut_rows((whole.width, whole.height), (spec.width, spec.height), strides, (0, 0))
         return torch.tensor(columns, device=self.device), torch.from_numpy(np.asarray(rows)).to(self.device)
 
 

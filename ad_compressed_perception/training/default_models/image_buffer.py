@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ad_compressed_perception.core.manifest import InputSpec
-from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.image.decode import Frame, to_bgr8
 from ad_compressed_perception.tasks.geometry import plan_geometry
 
 _SHARE_OF_DEVICE = 0.45
@@ -27,14 +27,10 @@ def content_size(spec: InputSpec, width: int, height: int) -> tuple[int, int]:
 
 def shrink(frame: Frame, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return (h, w, 3) BGR pixels of a frame at a size, resized as in the package's preprocessing."""
-    pixels = frame.pixels
-    if pixels.ndim == 2:
-        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR))
-    elif frame.color == "RGB":
-        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    pixels = to_bgr8(frame)
     if (pixels.shape[1], pixels.shape[0]) != size:
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))
-    return np.asarray(pixels, np.uint8)
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return pixels
 
 
 class ImageBuffer:
@@ -62,7 +58,3 @@ def in_parts(total: int, size: int) -> Iterator[slice]:
     """Yield slices of at most ``size`` that cover 0..total."""
     for first in range(0, total, size):
         yield slice(first, min(first + size, total))
-
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the activity, the amount done and the total."""

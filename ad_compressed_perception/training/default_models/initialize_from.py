@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,27 +38,30 @@ def initialize_from(network: GraphModule, start: str, frozen_stride: int) -> int
     """
     manifest = load_manifest(Path(os.path.expandvars(start)).expanduser())
     path = manifest.checked_path(manifest.baseline)
-    trained = _convolutions(path)
+    model = onnx.load(str(path))
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    biases = {node.input[1]: node.input[2] for node in model.graph.node if len(node.input) == 3}
     stride, copied = 1, 0
     for index, step in enumerate(network.steps):
         following = str(index + 1)
         if step.operator != "Conv" or following not in network.norms:
             continue
         # A folded weight is named after its normalization.
-        found = trained.get(f"{network.steps[index + 1].name}_weight")
+        name = f"{network.steps[index + 1].name}_weight"
+        weight, bias = arrays.get(name), arrays.get(biases.get(name, ""))
         layer, norm = (
             cast(Convolution, network.layers[str(index)]),
             cast(Normalization, network.norms[following]),
         )
-        if found is None or found[0].shape != tuple(layer.weight.shape):
+        if weight is None or bias is None or weight.shape != tuple(layer.weight.shape):
             break
         stride *= int(layer.stride[0])
-        _copy(layer, norm, *found)
+        _copy(layer, norm, weight, bias)
         if 1 < stride <= frozen_stride:
             _freeze(layer, norm)
         norm.unsettled = not norm.frozen
         copied += 1
-    copied += _copy_head(network, path)
+    copied += _copy_head(network, arrays)
     if copied == 0:
         raise RecipeError(
             f"network.initialize_from: the encoder of {manifest.name} is another one than this network's; "
@@ -66,10 +70,8 @@ def initialize_from(network: GraphModule, start: str, frozen_stride: int) -> int
     return copied
 
 
-def _copy_head(network: GraphModule, path: Path) -> int:
+def _copy_head(network: GraphModule, arrays: Mapping[str, NDArray[Any]]) -> int:
     """Copy head layers without normalization whose names and shapes match; return their number."""
-    model = onnx.load(str(path))
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     copied = 0
     for index, layer in network.layers.items():
         is_normalized = str(int(index) + 1) in network.norms
@@ -84,17 +86,6 @@ def _copy_head(network: GraphModule, path: Path) -> int:
             layer.bias.copy_(torch.from_numpy(np.array(bias)))
         copied += 1
     return copied
-
-
-def _convolutions(path: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-    """Return weight and bias of each convolution with a bias, by the weight's name."""
-    model = onnx.load(str(path))
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    return {
-        node.input[1]: (arrays[node.input[1]], arrays[node.input[2]])
-        for node in model.graph.node
-        if node.op_type == "Conv" and len(node.input) > 2
-    }
 
 
 @torch.no_grad()

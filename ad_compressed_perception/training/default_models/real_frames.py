@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,25 +19,11 @@ from ad_compressed_perception.data.labeled.steering import CSV_NAME, read_steeri
 from ad_compressed_perception.driving.path import KNOTS_M
 from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE
 from ad_compressed_perception.image.decode import Frame
-from ad_compressed_perception.metrics.confusion import IGNORE
 from ad_compressed_perception.tasks.planning import PlanningSettings
 from ad_compressed_perception.training.default_models.config import RealFrames
 from ad_compressed_perception.training.default_models.image_buffer import shrink
 
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Mask:
-    """Ground-truth classes of an image.
-
-    Attributes:
-        classes: (h, w) uint8 class indices; IGNORE at unlabeled pixels.
-        of_label: (labels,) class of each of the model's labels.
-    """
-
-    classes: Pixels
-    of_label: NDArray[np.int64]
 
 
 def expand_folder(text: str, what: str) -> Path:
@@ -51,7 +36,7 @@ def expand_folder(text: str, what: str) -> Path:
     if "$" in str(path) or not path.is_dir():
         raise DataError(
             f"no {what} in {text}: set the environment variable to the folder of your data, name another "
-            "folder in the training's file, or train with --without-real"
+            "folder in the training's file, or train without real frames"
         )
     return path
 
@@ -71,16 +56,11 @@ def real_frames(config: RealFrames) -> Iterator[Frame]:
         yield from source.frames(source.readable(range(len(source))))
 
 
-def masked_frames(config: RealFrames, labels: list[str]) -> Iterator[tuple[Frame, Mask | None]]:
-    """Yield the frames of real_frames, each with its mask or None."""
-    for frame in drive_frames(config):
-        yield frame, None
-    if config.masks is not None:
-        masked = MaskData(
-            expand_folder(config.masks, "masks"), None, labels, load_label_map(config.label_map)
-        )
-        for item in masked.items(masked.readable(range(len(masked)))):
-            yield item.frame, Mask(np.asarray(item.ground_truth, np.uint8), masked.classes.of_label)
+def open_masks(config: RealFrames, labels: list[str]) -> MaskData | None:
+    """Return the masked set, whose images real_frames yields last; None without one."""
+    if config.masks is None:
+        return None
+    return MaskData(expand_folder(config.masks, "masks"), None, labels, load_label_map(config.label_map))
 
 
 def gather(images: Iterator[Frame], size: tuple[int, int]) -> Pixels:
@@ -89,19 +69,6 @@ def gather(images: Iterator[Frame], size: tuple[int, int]) -> Pixels:
     if not rows:
         raise DataError("there are no real images: name real.drive or real.masks, or set real.share to 0")
     return np.stack(rows)
-
-
-def corrected(probabilities: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
-    """Return (labels, h, w) probabilities restricted to the labels of the ground-truth class, summing to 1.
-
-    Where the teacher gives these labels no probability, it is divided equally; at unlabeled pixels the
-    teacher's probabilities are kept.
-    """
-    allowed = np.stack([mask.classes == kind for kind in mask.of_label]).astype(np.float32)
-    restricted = probabilities * allowed + 1e-3 * allowed
-    total = restricted.sum(0, keepdims=True)
-    known = (mask.classes != IGNORE) & (total[0] > 0.0)
-    return np.where(known, restricted / np.maximum(total, 1e-6), probabilities).astype(np.float32)
 
 
 def curvatures_ahead(config: RealFrames) -> NDArray[np.float32]:

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
+from itertools import chain
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,19 +15,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.progress import Progress
+from ad_compressed_perception.data.labeled.dataset import LabeledFrame
+from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.tasks.geometry import Geometry
+from ad_compressed_perception.training.augmentation import identity_augmentation
 from ad_compressed_perception.training.default_models.augmentation import photometric_jitter, random_affine
 from ad_compressed_perception.training.default_models.config import TrainConfig
-from ad_compressed_perception.training.default_models.image_buffer import ImageBuffer, Progress, shrink
+from ad_compressed_perception.training.default_models.image_buffer import ImageBuffer, shrink
 from ad_compressed_perception.training.default_models.mask_loss import mask_loss
-from ad_compressed_perception.training.default_models.real_frames import Mask, corrected, masked_frames
+from ad_compressed_perception.training.default_models.real_frames import drive_frames, open_masks
 from ad_compressed_perception.training.default_models.synthetic_dataset import SyntheticDataset
-from ad_compressed_perception.training.default_models.teacher import Teacher
 from ad_compressed_perception.training.default_models.training_task import TrainingTask, draw, planes
+from ad_compressed_perception.training.distillation.label_correction import mask_correction
 from ad_compressed_perception.training.graph_module.module import GraphModule
+from ad_compressed_perception.training.teacher import open_teacher
 
 _SCALE_JITTER = (0.7, 1.6)
 _IDENTITY_FRACTION = 0.4
-_TEACHER_BATCH = 8
 
 
 class SegmentationTrainingTask(TrainingTask):
@@ -47,7 +53,7 @@ class SegmentationTrainingTask(TrainingTask):
             self._real = ImageBuffer(images, device)
             self._targets = ImageBuffer(targets, device)
 
-    def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
+    def batch_loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss on masks plus that on the teacher's probabilities."""
         batches = []
         if self.road_count:
@@ -94,44 +100,38 @@ class SegmentationTrainingTask(TrainingTask):
             raise RecipeError(
                 "real images have no masks of curbs and markings: name a teacher (real.teacher)"
             )
-        teacher = Teacher(config.real.teacher, self.device)
-        if teacher.manifest.labels != config.labels:
+        manifest, teacher = open_teacher(config.real.teacher, "output", self.device)
+        if manifest.labels != config.labels:
             raise RecipeError(
-                f"the teacher {teacher.manifest.name} has labels {teacher.manifest.labels}, "
-                f"not {config.labels}"
+                f"the teacher {manifest.name} has labels {manifest.labels}, not {config.labels}"
             )
+        shown = teacher.spec.width, teacher.spec.height
+        has_channels_last = manifest.output.options.get("layout", "NCHW") == "NHWC"
         images: list[NDArray[np.uint8]] = []
         targets: list[NDArray[np.uint8]] = []
-        pending: list[tuple[NDArray[np.uint8], Mask | None]] = []
-        for frame, mask in masked_frames(config.real, config.labels):
+        masked = open_masks(config.real, config.labels)
+        items: Iterator[Frame | LabeledFrame] = drive_frames(config.real)
+        correct = None
+        if masked is not None:
+            items = chain(items, masked.items(masked.readable(range(len(masked)))))
+            correct = mask_correction(masked.classes.of_label, "NCHW", 1.0)
+        for item in items:
+            frame = item.frame if isinstance(item, LabeledFrame) else item
             images.append(shrink(frame, self._target))
-            pending.append((shrink(frame, teacher.size), mask))
-            if len(pending) == _TEACHER_BATCH:
-                targets += self._teacher_outputs(teacher, pending)
-                pending = []
-                progress("computing teacher outputs", len(targets), 0)
-        targets += self._teacher_outputs(teacher, pending) if pending else []
+            pixels = torch.from_numpy(shrink(frame, shown)[None]).to(self.device)
+            scores = teacher.of_images(planes(pixels).float())[0]
+            scores = scores.permute(0, 3, 1, 2) if has_channels_last else scores
+            if float(scores.min()) < 0.0 or float(scores.sum(1).max()) > 1.01:
+                scores = scores.softmax(1)
+            size = self._target[1], self._target[0]
+            small = [F.interpolate(scores, size, mode="bilinear", align_corners=False).cpu().numpy()]
+            if correct is not None and isinstance(item, LabeledFrame):
+                height, width = frame.pixels.shape[:2]
+                geometry = Geometry(width, height, *self._target, 0, 0, *self._target)
+                small = correct(small, item.ground_truth, identity_augmentation(height, width), geometry)
+            targets.append(np.round(small[0][0] * 255.0).astype(np.uint8))
+            progress("computing teacher outputs", len(targets), 0)
         return np.stack(images), np.stack(targets)
-
-    def _teacher_outputs(
-        self, teacher: Teacher, pending: list[tuple[NDArray[np.uint8], Mask | None]]
-    ) -> list[NDArray[np.uint8]]:
-        batch = torch.from_numpy(np.stack([image for image, _ in pending])).to(self.device)
-        scores = teacher.output(teacher(planes(batch).float()), "output").float()
-        if teacher.manifest.output.options.get("layout", "NCHW") == "NHWC":
-            scores = scores.permute(0, 3, 1, 2)
-        if float(scores.min()) < 0.0 or float(scores.sum(1).max()) > 1.01:
-            scores = scores.softmax(1)
-        small = F.interpolate(
-            scores, (self._target[1], self._target[0]), mode="bilinear", align_corners=False
-        )
-        rows = []
-        for probabilities, (_, mask) in zip(small.cpu().numpy(), pending, strict=True):
-            if mask is not None:
-                classes = cv2.resize(mask.classes, self._target, interpolation=cv2.INTER_NEAREST_EXACT)
-                probabilities = corrected(probabilities, Mask(np.asarray(classes, np.uint8), mask.of_label))
-            rows.append(np.round(probabilities * 255.0).astype(np.uint8))
-        return rows
 
 
 def _resized(values: Tensor, size: torch.Size) -> Tensor:

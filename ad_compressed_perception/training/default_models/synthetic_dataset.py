@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.core.progress import Progress
 from ad_compressed_perception.driving.plan_vector import LENGTH
 from ad_compressed_perception.training.default_models.frame_source import find_source
-from ad_compressed_perception.training.default_models.image_buffer import Progress
 
 MAX_BOXES = 40
 """Boxes kept of one image; the nearest ones first."""
@@ -163,7 +163,7 @@ def _allocate(path: Path, shape: Sequence[int]) -> None:
         path.unlink(missing_ok=True)
         raise DataError(
             f"no room for {size / 1e9:.1f} GB in {path.parent} ({error.strerror}): lower synthetic.frames "
-            "or give another --work folder"
+            "or give another work folder"
         ) from error
 
 

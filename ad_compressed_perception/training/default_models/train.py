@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import onnx
@@ -16,11 +17,10 @@ from onnx import ModelProto
 
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256, load_manifest
+from ad_compressed_perception.core.progress import Progress
 from ad_compressed_perception.onnx_graph.io import check_model
-from ad_compressed_perception.training.default_models.config import TrainConfig
+from ad_compressed_perception.training.default_models.config import Schedule, TrainConfig
 from ad_compressed_perception.training.default_models.detection_task import DetectionTrainingTask
-from ad_compressed_perception.training.default_models.fit import fit
-from ad_compressed_perception.training.default_models.image_buffer import Progress
 from ad_compressed_perception.training.default_models.initialize_from import initialize_from
 from ad_compressed_perception.training.default_models.segmentation_task import SegmentationTrainingTask
 from ad_compressed_perception.training.default_models.synthetic_dataset import (
@@ -38,9 +38,12 @@ from ad_compressed_perception.training.default_models.training_task import (
 )
 from ad_compressed_perception.training.default_models.trajectory_task import TrajectoryTrainingTask
 from ad_compressed_perception.training.graph_module.module import GraphModule
+from ad_compressed_perception.training.trainer import Schedule as TrainerSchedule
+from ad_compressed_perception.training.trainer import Trainer
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 
 BASELINE = "baseline"
+_LARGEST_GRADIENT = 10.0
 
 
 def choose_device(name: str) -> torch.device:
@@ -48,7 +51,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("no CUDA device is visible to torch: use --device cpu")
+        raise RecipeError("no CUDA device is visible to torch: use the device cpu")
     return torch.device(name)
 
 
@@ -103,8 +106,66 @@ def train(
     network = build_network(config)
     if config.network.initialize_from is not None:
         initialize_from(network, config.network.initialize_from, config.network.frozen_stride)
-    facts = fit(network, task, config.schedule, work / config.name, progress)
+    facts = fit(network, task, config.schedule, work / config.name, progress, digest(config, dataset))
     return export(config, network, out / config.name, facts)
+
+
+def digest(config: TrainConfig, dataset: Path) -> str:
+    """Return a hash of all that a training depends on: its images, network and targets, too."""
+    text = config.model_dump_json(exclude={"name", "description"})
+    return hashlib.sha256(json.dumps([text, dataset.name]).encode()).hexdigest()[:12]
+
+
+def fit(
+    network: GraphModule,
+    task: TrainingTask,
+    schedule: Schedule,
+    folder: Path,
+    progress: Progress,
+    config: str = "",
+) -> dict[str, Any]:
+    """Train; leave the moving average of the weights in the network, on the CPU.
+
+    Args:
+        network: with fresh weights.
+        task: computes the losses.
+        schedule: length and learning rate.
+        folder: of the checkpoint.
+        progress: called after every step, with the loss in its text.
+        config: hash of what else it depends on; a checkpoint of another one is not resumed.
+
+    Returns:
+        Facts about the training, for the model's provenance.
+
+    Raises:
+        RecipeError: the loss became NaN or infinite.
+    """
+    device, start = task.device, perf_counter()
+    task.prepare(network.to(device).train(), progress)
+    trainer = Trainer(
+        network,
+        task,
+        TrainerSchedule(
+            steps=schedule.steps,
+            round_steps=schedule.checkpoint_steps,
+            learning_rate=schedule.learning_rate,
+            weight_decay=schedule.weight_decay,
+            decays_vectors=False,
+            largest_gradient=_LARGEST_GRADIENT,
+            ema_decay=schedule.ema_decay,
+            seed=schedule.seed,
+        ),
+        folder,
+        schedule.model_dump() | {"config": config},
+    )
+    trainer.train(lambda done, total: progress(f"training, loss {trainer.last_loss:.3f}", done, total))
+    return {
+        "steps": schedule.steps,
+        "last_loss": round(trainer.last_loss, 4),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "seconds_this_run": round(perf_counter() - start, 1),
+        "torch": torch.__version__,
+    }
 
 
 def open_training_task(

@@ -4,21 +4,26 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
 
+from ad_compressed_perception.analysis.processor import multiplies_bfloat16
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.host import read_host
+from ad_compressed_perception.core.progress import Progress
 from ad_compressed_perception.training.default_models.config import TrainConfig
 from ad_compressed_perception.training.default_models.frame_source import find_source
-from ad_compressed_perception.training.default_models.image_buffer import Progress, content_size
-from ad_compressed_perception.training.default_models.teacher import normalizer
+from ad_compressed_perception.training.default_models.image_buffer import content_size
 from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.students.build import build_student
 from ad_compressed_perception.training.students.spec import StudentSpec
+from ad_compressed_perception.training.teacher import network_input
+from ad_compressed_perception.training.trainer import TrainingDataset
 
 INPUT_NAME = "image"
+_SEEDS = 1_000_003
 
 
 def build_network(config: TrainConfig) -> GraphModule:
@@ -57,7 +62,7 @@ def stored_image_size(config: TrainConfig) -> tuple[int, int]:
     return min(size, source_size) if config.kind == "detection" else size
 
 
-class TrainingTask(ABC):
+class TrainingTask(TrainingDataset):
     """Computes the loss of one step: samples and augments a batch, runs network and teacher."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
@@ -70,21 +75,25 @@ class TrainingTask(ABC):
         share = config.real.share if config.synthetic.frames else 1.0
         self.real_count = round(batch * share) if has_real else 0
         self.road_count = batch - self.real_count
-        self._factor, self._shift = normalizer(config.input, device)
-        self._flip = config.input.color == "RGB"
+        self._uses_bfloat16 = device.type == "cuda" or multiplies_bfloat16(read_host())
 
     def prepare(self, network: GraphModule, progress: Progress) -> None:
         """Prepare for a network with loaded weights; by default nothing is needed."""
         return
 
+    def loss(self, module: GraphModule, step: int) -> Tensor:
+        """Return the loss of a step, whose number seeds it: a resumed training draws the same batches."""
+        generator = torch.Generator().manual_seed(self.config.schedule.seed * _SEEDS + step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bfloat16):
+            return self.batch_loss(module, generator)
+
     @abstractmethod
-    def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
+    def batch_loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss of one batch; everything random comes from the generator (on the CPU)."""
 
     def network_input(self, images: Tensor) -> Tensor:
         """Return the network's input for (B, 3, H, W) BGR images of 0..255."""
-        x = images.flip(1) if self._flip else images
-        return (x * self._factor + self._shift).contiguous(memory_format=torch.channels_last)
+        return network_input(images, self.config.input).contiguous(memory_format=torch.channels_last)
 
 
 def draw(count: int, of: int, generator: torch.Generator) -> Tensor:

@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.progress import Progress
 from ad_compressed_perception.driving.plan_vector import CURVATURE_SCALE, SPEED
 from ad_compressed_perception.tasks.planning import PlanningSettings
 from ad_compressed_perception.training.default_models.augmentation import AffineTransform, photometric_jitter
 from ad_compressed_perception.training.default_models.config import TrainConfig
 from ad_compressed_perception.training.default_models.frozen_backbone_cache import FrozenBackboneCache
-from ad_compressed_perception.training.default_models.image_buffer import ImageBuffer, Progress, in_parts
+from ad_compressed_perception.training.default_models.image_buffer import ImageBuffer, in_parts
 from ad_compressed_perception.training.default_models.path_loss import (
     mirrored,
     plan_ground_truth_loss,
@@ -29,12 +30,14 @@ from ad_compressed_perception.training.default_models.real_frames import (
     gather,
 )
 from ad_compressed_perception.training.default_models.synthetic_dataset import SyntheticDataset
-from ad_compressed_perception.training.default_models.teacher import Teacher
 from ad_compressed_perception.training.default_models.training_task import TrainingTask, draw, planes
 from ad_compressed_perception.training.graph_module.module import GraphModule
+from ad_compressed_perception.training.teacher import Teacher, open_teacher
 
-Sampler = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]]
-"""Rows and a generator to images, targets, and which of the targets are a teacher's."""
+Sample = tuple[Tensor, Tensor, Tensor]
+"""Images (or outputs of the frozen layers), targets, and which of the targets are a teacher's."""
+Sampler = Callable[[Tensor, torch.Generator], Sample]
+"""Rows and a generator to a sample."""
 
 _STORED_SIZE = (320, 240)
 """(width, height) at which real images are stored; inputs of student and teacher are made from it."""
@@ -59,7 +62,13 @@ class TrajectoryTrainingTask(TrainingTask):
             self._curvatures = torch.from_numpy(curvatures_ahead(config.real))
             self._real = ImageBuffer(gather(drive_frames(config.real), _STORED_SIZE), device)
             if config.real.teacher is not None:
-                self._teacher = self._steering_teacher(config.real.teacher)
+                self._teacher, self._steering_scale = self._steering_teacher(config.real.teacher)
+        self._counts: dict[Sampler, int] = {self._road: self.road_count, self._drive: self.real_count}
+        self._sizes: dict[Sampler, int] = {
+            self._road: len(self._images),
+            self._drive: len(self._real) if self.real_count else 0,
+        }
+        self._cached: dict[Sampler, Sample] = {}
 
     def prepare(self, network: GraphModule, progress: Progress) -> None:
         """Cache the frozen layers' outputs for all augmented copies, if the configuration requests it.
@@ -71,34 +80,22 @@ class TrajectoryTrainingTask(TrainingTask):
             return
         self._front = FrozenBackboneCache(network)
         generator = torch.Generator().manual_seed(self.config.schedule.seed)
-        if self.road_count:
-            self._cached_road = self._cached(copies, len(self._images), self._road, generator, progress)
-        if self.real_count:
-            self._cached_real = self._cached(4 * copies, len(self._real), self._drive, generator, progress)
+        copies_of: dict[Sampler, int] = {self._road: copies, self._drive: 4 * copies}
+        for sample, times in copies_of.items():
+            if self._counts[sample]:
+                self._cached[sample] = self._cache(times, sample, generator, progress)
 
-    def loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
+    def batch_loss(self, network: GraphModule, generator: torch.Generator) -> Tensor:
         """Return the loss on plans plus those on the recorded steering and on the teacher's steering."""
         n = self.road_count
-        parts: list[Tensor] = []
+        samples = [self._sample(sample, generator) for sample, count in self._counts.items() if count]
+        shown = torch.cat([inputs.float() for inputs, _, _ in samples])
         if self._front is None:
-            if n:
-                road, plans, _ = self._road(draw(n, len(self._images), generator), generator)
-                parts.append(road)
-            if self.real_count:
-                rows = draw(self.real_count, len(self._real), generator)
-                real, target, from_teacher = self._drive(rows, generator)
-                parts.append(real)
-            outputs = network(self.network_input(torch.cat(parts)))[0].float()
+            outputs = network(self.network_input(shown))[0].float()
         else:
-            if n:
-                road, plans, _ = self._sample_cached(self._cached_road, n, generator)
-                parts.append(road)
-            if self.real_count:
-                real, target, from_teacher = self._sample_cached(
-                    self._cached_real, self.real_count, generator
-                )
-                parts.append(real)
-            outputs = self._front.rest(torch.cat([one.float() for one in parts]))
+            outputs = self._front.rest(shown)
+        plans = samples[0][1]
+        _, target, from_teacher = samples[-1]
         losses: list[Tensor] = []
         if n:
             losses.append(plan_ground_truth_loss(outputs[:n], plans, self.config.stop_weight))
@@ -110,13 +107,11 @@ class TrajectoryTrainingTask(TrainingTask):
                 losses.append(4.0 * F.mse_loss(augmented[:, 0], target[from_teacher][:, 0]))
         return reduce(torch.add, losses)
 
-    def _cached(
-        self, copies: int, count: int, sample: Sampler, generator: torch.Generator, progress: Progress
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _cache(self, copies: int, sample: Sampler, generator: torch.Generator, progress: Progress) -> Sample:
         """Return the frozen layers' outputs for augmented copies of all images, in half precision."""
         assert self._front is not None
-        parts: list[tuple[Tensor, Tensor, Tensor]] = []
-        rows = torch.arange(count).repeat(copies)
+        parts: list[Sample] = []
+        rows = torch.arange(self._sizes[sample]).repeat(copies)
         for part in in_parts(len(rows), _CACHE_BATCH):
             images, target, from_teacher = sample(rows[part], generator)
             parts.append((self._front.front(self.network_input(images)).half(), target, from_teacher))
@@ -124,12 +119,13 @@ class TrajectoryTrainingTask(TrainingTask):
         first, second, third = (torch.cat(one) for one in zip(*parts, strict=True))
         return first, second, third
 
-    def _sample_cached(
-        self, cached: tuple[Tensor, Tensor, Tensor], count: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _sample(self, sample: Sampler, generator: torch.Generator) -> Sample:
+        """Return random images, or cached outputs of the frozen layers, with their targets."""
+        count, cached = self._counts[sample], self._cached.get(sample)
+        if cached is None:
+            return sample(draw(count, self._sizes[sample], generator), generator)
         rows = draw(count, len(cached[0]), generator).to(cached[0].device)
-        first, second, third = (one[rows] for one in cached)
-        return first, second, third
+        return cached[0][rows], cached[1][rows], cached[2][rows]
 
     def _road(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Return images of the road camera, their plans, and that none of these is a teacher's."""
@@ -176,25 +172,25 @@ class TrajectoryTrainingTask(TrainingTask):
         scale[:, 0] = torch.where(flipped, -scale[:, 0], scale[:, 0])
         return AffineTransform(scale.to(self.device), shift.to(self.device), width, height)
 
-    def _steering_teacher(self, name: str) -> Teacher:
-        teacher = Teacher(name, self.device)
+    def _steering_teacher(self, name: str) -> tuple[Teacher, float]:
+        """Return the teacher and the radians per unit of its output."""
+        manifest, teacher = open_teacher(name, "steering_output", self.device)
         spec = teacher.spec
         fits = (spec.resize_width, spec.resize_height) == _STORED_SIZE and spec.crop_anchor == "bottom"
-        if teacher.manifest.output.decoder != "steering" or spec.resize != "crop" or not fits:
+        if manifest.output.decoder != "steering" or spec.resize != "crop" or not fits:
             raise RecipeError(
-                f"{teacher.manifest.name} cannot train this planner: a teacher needs decoder steering and an "
+                f"{manifest.name} cannot train this planner: a teacher needs decoder steering and an "
                 f"input cropped from the bottom center of {_STORED_SIZE[0]}x{_STORED_SIZE[1]}"
             )
-        return teacher
+        return teacher, float(manifest.output.options.get("steering_scale", 1.0))
 
     def _steered(self, images: Tensor) -> Tensor:
         """Return the teacher's steering on (B, 3, 240, 320) images as scaled curvature, (B,)."""
         assert self._teacher is not None
-        width, height = self._teacher.size
+        width, height = self._teacher.spec.width, self._teacher.spec.height
         left = (_STORED_SIZE[0] - width) // 2
         crop = images[:, :, _STORED_SIZE[1] - height :, left : left + width]
-        output = self._teacher.output(self._teacher(crop), "steering_output").float().reshape(-1)
-        angle = output * float(self._teacher.manifest.output.options.get("steering_scale", 1.0))
+        angle = self._teacher.of_images(crop)[0].reshape(-1) * self._steering_scale
         settings = PlanningSettings()
         return torch.tan(angle / settings.steering_ratio) / settings.wheelbase_m * CURVATURE_SCALE
 

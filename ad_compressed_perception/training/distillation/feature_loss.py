@@ -15,24 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.onnx_graph.graph import Graph
 from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS
 from ad_compressed_perception.pass_api.passes import PassContext
-from ad_compressed_perception.training.distillation.dataset import DistillationDataset
-from ad_compressed_perception.training.distillation.losses import Loss
 from ad_compressed_perception.training.distillation.resized_teacher import resized_teacher
 from ad_compressed_perception.training.graph_module.module import GraphModule
+from ad_compressed_perception.training.teacher import Teacher, default_device
 
 
 def last_features(model: ModelProto) -> list[str]:
     """Return the inputs of the last compute nodes: those that no other Conv/MatMul depends on."""
-    made = {name for node in model.graph.node for name in node.output}
+    made = Graph(model).producers
     feeding: set[str] = set()
     found: list[str] = []
     for node in reversed(model.graph.node):
@@ -45,9 +43,13 @@ def last_features(model: ModelProto) -> list[str]:
 
 
 class Features:
-    """Computes the teacher's features for a student's inputs."""
+    """Computes the teacher's features for a student's inputs.
 
-    def __init__(self, context: PassContext, student: GraphModule, example: Tensor) -> None:
+    Attributes:
+        names: of the tensors.
+    """
+
+    def __init__(self, context: PassContext, student: GraphModule, example: Tensor, threads: int) -> None:
         """Find the tensors that both networks have in the same shape.
 
         Raises:
@@ -58,62 +60,27 @@ class Features:
             raise RecipeError(
                 "feature_weight: the student's input is prepared differently from its teacher's"
             )
-        self._teacher = GraphModule(model)
         names = last_features(model)
-        student_outputs = {name for step in student.steps for name in step.outputs}
-        both = [name for name in names if name in student_outputs]
-        shapes = [
-            [value.shape for value in self._run(module, example, both)] for module in (self._teacher, student)
-        ]
+        in_student = {name for step in student.steps for name in step.outputs}
+        both = [name for name in names if name in in_student]
+        shapes: list[list[torch.Size]] = []
+        for module in (GraphModule(model), student):
+            with torch.no_grad():
+                shapes.append([value.shape for value in module.batch(example, both)])
         self.names = [name for name, a, b in zip(both, *shapes, strict=True) if a == b]
         if not self.names:
             raise RecipeError(
                 f"feature_weight: none of the inputs of the teacher's last layers ({', '.join(names)}) "
                 "is in the student's graph in the same shape: leave feature_weight out"
             )
-        self._teacher.allow_batches(example)
-
-    @staticmethod
-    @torch.no_grad()
-    def _run(module: GraphModule, inputs: Tensor, names: list[str]) -> tuple[Tensor, ...]:
-        return module.run({module.input_names[0]: inputs}, names)
-
-    def of(self, inputs: Tensor) -> list[Tensor]:
-        """Return the teacher's features of prepared (B, ...) images."""
-        self._teacher.to(inputs.device)
-        rows = inputs.split(1) if self._teacher.one_by_one else [inputs]
-        made = [self._run(self._teacher, row, self.names) for row in rows]
-        return [torch.cat(parts) for parts in zip(*made, strict=True)]
+        self.of = Teacher(model, spec, self.names, default_device(), threads)
 
 
-class FeatureDistillationDataset(DistillationDataset):
-    """A distillation dataset whose targets end with the teacher's features."""
-
-    def __init__(self, dataset: DistillationDataset, features: Features) -> None:
-        """Append features to the targets of a dataset."""
-        super().__init__(dataset.inputs, dataset.targets)
-        self._features = features
-
-    def batch(
-        self, indices: Sequence[int] | NDArray[np.int64], device: torch.device
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return inputs, targets and features of some rows; see DistillationDataset.batch."""
-        inputs, targets = super().batch(indices, device)
-        return inputs, targets + self._features.of(inputs)
-
-
-def with_features(loss: Loss, count: int, weight: float) -> Loss:
-    """Return a loss that adds the feature loss of the last ``count`` outputs and targets.
-
-    Features whose shapes differ, as after channel pruning, are skipped.
-    """
-
-    def both(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-        output_loss = loss(outputs[:-count], targets[:-count])
-        pairs = zip(outputs[-count:], targets[-count:], strict=True)
-        shares = [
-            (s - t).pow(2).sum() / t.pow(2).sum().clamp_min(1e-12) for s, t in pairs if s.shape == t.shape
-        ]
-        return output_loss + weight * torch.stack(shares).mean() if shares else output_loss
-
-    return both
+def feature_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Return the loss of features; those whose shapes differ, as after channel pruning, are skipped."""
+    shares = [
+        (s - t).pow(2).sum() / t.pow(2).sum().clamp_min(1e-12)
+        for s, t in zip(student, teacher, strict=True)
+        if s.shape == t.shape
+    ]
+    return torch.stack(shares).mean() if shares else torch.zeros((), device=student[0].device)

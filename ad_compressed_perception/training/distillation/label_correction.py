@@ -27,6 +27,8 @@ from ad_compressed_perception.metrics.confusion import IGNORE
 from ad_compressed_perception.tasks.geometry import Geometry
 from ad_compressed_perception.training.augmentation import Augmentation
 from ad_compressed_perception.training.distillation.box_targets import box_correction
+from ad_compressed_perception.training.distillation.trained_outputs import TrainedOutput
+from ad_compressed_perception.training.losses import column_axis
 
 Outputs = list[NDArray[Any]]
 Correct = Callable[[Outputs, Any, Augmentation, Geometry], Outputs]
@@ -34,26 +36,27 @@ Correct = Callable[[Outputs, Any, Augmentation, Geometry], Outputs]
 _LEAST = 1e-6
 
 
-def create_correction(data: LabeledData, student: Manifest, weight: float) -> Correct:
+def create_correction(data: LabeledData, student: Manifest, output: TrainedOutput, weight: float) -> Correct:
     """Return the correction of teacher outputs by the ground truth of a data set.
 
     Args:
         data: of the model's task.
         student: the manifest with the student's input and output.
+        output: the first one trained, in the student's format.
         weight: of the ground truth, 0..1.
 
     Raises:
-        RecipeError: the student's decoder does not support ground-truth labels.
+        RecipeError: ground-truth labels cannot be merged into outputs of these kinds.
     """
-    options = student.output.options
-    if student.output.decoder == "argmax" and isinstance(data, MaskData):
-        return mask_correction(data.classes.of_label, options.get("layout", "NCHW"), weight)
+    options, kinds = student.output.options, output.student.kinds
+    if isinstance(data, MaskData) and kinds.columns[0].kind == "distribution" and len(output.shape) == 4:
+        layout = "NCHW" if column_axis(kinds, output.shape) == 1 else "NHWC"
+        return mask_correction(data.classes.of_label, layout, weight)
     if student.output.decoder == "steering":
         return steering_correction(float(options.get("steering_scale", 1.0)), weight)
-    if student.output.decoder == "yolox" and isinstance(data, BoxData):
+    if isinstance(data, BoxData) and kinds.strides:
         kept = options.get("label_ids") or list(range(len(student.labels)))
-        strides = [int(stride) for stride in options.get("strides", (8, 16, 32))]
-        return box_correction(data.classes.of_label[kept], strides, weight)
+        return box_correction(data.classes.of_label[kept], list(kinds.strides), weight)
     raise RecipeError(f"labels cannot be merged into the outputs of decoder {student.output.decoder!r}")
 
 

@@ -8,7 +8,7 @@ name. Nothing is traced or exported, so names, the placement of Q/DQ nodes and m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -33,6 +33,7 @@ from ad_compressed_perception.training.graph_module.layers import (
     WeightLayer,
 )
 from ad_compressed_perception.training.graph_module.operators import OPERATORS, Attributes
+from ad_compressed_perception.training.graph_module.tail import is_arithmetic, trained_part
 from ad_compressed_perception.training.graph_module.unshare_weights import TRAINABLE_INPUTS, unshare_weights
 
 _OTHER_OPERATORS = {"Conv", "QuantizeLinear", "DequantizeLinear"}
@@ -64,9 +65,11 @@ class GraphModule(nn.Module):
 
     Convolutions and matrix products with constant weights are submodules (``layers``, by the node's index),
     so that structured pruning finds them, and so are normalizations (``norms``). A batch larger than the
-    graph's one is allowed. A fresh module is in evaluation mode.
+    graph's one is allowed. A fresh module is in evaluation mode. Operators behind the last products that
+    training cannot run are left out of the module, not of the graph: ``tail.py``.
 
     Attributes:
+        output_names: of the tensors that it returns: outputs of the graph, and what operators left out read.
         one_by_one: run the images of a batch one after the other, for graphs with a constant batch size of
             one in a shape; set by ``allow_batches``.
     """
@@ -75,7 +78,7 @@ class GraphModule(nn.Module):
         """Convert the graph.
 
         Raises:
-            ModelFileError: a node's operator is not among OPERATORS; the message names node and operator.
+            ModelFileError: an operator before the last products is not among OPERATORS; the message names it.
         """
         super().__init__()
         self.model = unshare_weights(model)
@@ -84,7 +87,8 @@ class GraphModule(nn.Module):
         graph = self.model.graph
         self._arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.input_names = [value.name for value in graph.input if value.name not in self._arrays]
-        self.output_names = [value.name for value in graph.output]
+        part = trained_part(self.model, OPERATORS.keys() | _OTHER_OPERATORS)
+        self.output_names = list(part.outputs)
         self.layers = nn.ModuleDict()
         self.norms = nn.ModuleDict()
         self.quantizers = nn.ModuleDict()
@@ -93,28 +97,29 @@ class GraphModule(nn.Module):
         self._constant_keys: dict[str, str] = {}
         self._quantized_weights: dict[str, NodeProto] = {}
         self.steps: list[Step] = []
-        self._plan()
+        self._plan(part.nodes)
         self._last_use = self._lifetimes()
+        self._runs: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
         self.eval()
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the graph's outputs in their order."""
-        if self.one_by_one and len(inputs[0]) > 1:
-            rows = [self._whole(*(x[i : i + 1] for x in inputs)) for i in range(len(inputs[0]))]
-            return tuple(torch.cat(parts) for parts in zip(*rows, strict=True))
-        return self._whole(*inputs)
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs in their order."""
+        return self.batch(x, self.output_names)
 
-    def _whole(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return self.run(dict(zip(self.input_names, inputs, strict=True)), self.output_names)
+    def batch(self, x: Tensor, names: list[str]) -> tuple[Tensor, ...]:
+        """Return any tensors of the graph by name for a (B, ...) batch of its input."""
+        parts = x.split(1) if self.one_by_one and len(x) > 1 else (x,)
+        rows = [self.run({self.input_names[0]: part}, names) for part in parts]
+        return tuple(torch.cat(values) for values in zip(*rows, strict=True)) if len(rows) > 1 else rows[0]
 
     @torch.no_grad()
     def allow_batches(self, example: Tensor) -> None:
         """Test with a (1, ...) example whether the graph runs batches; set ``one_by_one``."""
         self.one_by_one = False
         other = example * 0.5
-        first, second = self._whole(example), self._whole(other)
+        first, second = self(example), self(other)
         try:
-            both = self._whole(torch.cat([example, other]))
+            both = self(torch.cat([example, other]))
             # Compare the second image too: a Gather of channels may take those of the first image for both.
             same = all(
                 two.shape == (2 * len(a), *a.shape[1:])
@@ -129,16 +134,41 @@ class GraphModule(nn.Module):
         for norm in self.norms.values():
             cast(Normalization, norm).frozen = self.one_by_one
 
-    def run(self, feeds: Mapping[str, Tensor], names: list[str]) -> tuple[Tensor, ...]:
-        """Return any tensors of the graph by name."""
+    @torch.no_grad()
+    def observed(self, x: Tensor) -> dict[str, tuple[tuple[int, ...], bool]]:
+        """Return the shapes of all tensors computed for an input, and whether they are within 0..1."""
+        found: dict[str, tuple[tuple[int, ...], bool]] = {}
+
+        def note(name: str, value: Tensor) -> None:
+            is_share = value.numel() > 0 and float(value.min()) >= 0.0 and float(value.max()) <= 1.0
+            found[name] = tuple(value.shape), is_share
+
+        self.run({self.input_names[0]: x}, self.output_names, note)
+        return found
+
+    def run(
+        self,
+        feeds: Mapping[str, Tensor],
+        names: list[str],
+        note: Callable[[str, Tensor], None] = lambda name, value: None,
+    ) -> tuple[Tensor, ...]:
+        """Return any tensors of the graph by name, computed from the given ones.
+
+        Args:
+            feeds: the graph's input, or tensors inside it that all paths to the requested ones pass through.
+            names: of the tensors.
+            note: called with all tensors computed.
+        """
         values: dict[str, Tensor] = dict(feeds)
         keep = set(names)
         self._images = len(next(iter(values.values()))) if values else 1
         try:
-            for index, step in enumerate(self.steps):
+            for index in self._steps_between(tuple(feeds), tuple(names)):
+                step = self.steps[index]
                 outputs = self.execute(index, values)
                 for name, value in zip(step.outputs, outputs, strict=False):
                     values[name] = value
+                    note(name, value)
                 for name in self.spent_after(index):
                     if name not in keep:
                         values.pop(name, None)
@@ -146,6 +176,19 @@ class GraphModule(nn.Module):
             self._images = 1
         # An output may be a constant.
         return tuple(cast(Tensor, self._value(name, values)) for name in names)
+
+    def _steps_between(self, given: tuple[str, ...], names: tuple[str, ...]) -> list[int]:
+        """Return the steps that the requested tensors need, in order."""
+        key = given, names
+        if key not in self._runs:
+            needed = set(names) - set(given)
+            found = []
+            for index in range(len(self.steps) - 1, -1, -1):
+                if not needed.isdisjoint(self.steps[index].outputs):
+                    found.append(index)
+                    needed.update(set(self.steps[index].inputs) - set(given))
+            self._runs[key] = found[::-1]
+        return self._runs[key]
 
     def parameter_of(self, name: str) -> nn.Parameter | None:
         """Return the parameter of a trainable weight outside of ``layers``; None for any other tensor."""
@@ -159,6 +202,24 @@ class GraphModule(nn.Module):
     def spent_after(self, index: int) -> list[str]:
         """Return the tensors whose last use is this step; outputs of the graph may be among them."""
         return self._last_use.get(index, [])
+
+    def last_products(self) -> list[int]:
+        """Return the products that outputs read, past arithmetic that decodes them."""
+        producers = {name: index for index, step in enumerate(self.steps) for name in step.outputs}
+        waiting, seen, last = list(self.output_names), set(), []
+        while waiting:
+            index = producers.get(waiting.pop())
+            if index is None or index in seen:
+                continue
+            seen.add(index)
+            step, layer = self.steps[index], str(index)
+            if layer in self.layers and next(self.layers[layer].parameters()).requires_grad:
+                last.append(index)
+            elif layer in self.layers or step.operator not in ("Gemm", "MatMul", "ConvTranspose"):
+                waiting += step.inputs
+            else:
+                last.append(index)
+        return last
 
     def write_back(self) -> ModelProto:
         """Return a copy of the graph with the current weights (integers where it is quantized)."""
@@ -191,18 +252,11 @@ class GraphModule(nn.Module):
     def _weight_name(step: Step) -> str:
         return step.inputs[1]
 
-    def _plan(self) -> None:
-        known = OPERATORS.keys() | _OTHER_OPERATORS
-        for node in self.model.graph.node:
+    def _plan(self, nodes: Iterable[NodeProto]) -> None:
+        for node in nodes:
             if node.op_type == "DequantizeLinear" and node.input[0] in self._arrays:
                 self._quantized_weights[node.output[0]] = node
                 continue
-            if node.op_type not in known:
-                raise ModelFileError(
-                    f"training cannot run operator {node.op_type} of node {node.name or node.output[0]!r}: "
-                    "leave the passes that train out, or keep that operator out of the exported network; "
-                    f"known are {', '.join(sorted(known))}"
-                )
             step = Step(node, attributes_of(node))
             index = str(len(self.steps))
             self.steps.append(step)
@@ -210,6 +264,8 @@ class GraphModule(nn.Module):
                 self.quantizers[index] = self._activation_quantizer(step)
             elif node.op_type == "Conv" or self._is_dense(step):
                 self.layers[index] = self._layer(step)
+                if self._is_arithmetic(step):
+                    self.layers[index].requires_grad_(False)
             elif node.op_type == "BatchNormalization" and self._is_stored(step.inputs[1:5]):
                 self.norms[index] = Normalization(
                     [self._arrays[name] for name in step.inputs[1:5]], step.attributes
@@ -242,6 +298,10 @@ class GraphModule(nn.Module):
 
     def _is_stored(self, names: list[str]) -> bool:
         return all(name in self._arrays for name in names)
+
+    def _is_arithmetic(self, step: Step) -> bool:
+        values = self._constant(self._weight_name(step))
+        return values is not None and is_arithmetic(step.operator, values)
 
     def _is_dense(self, step: Step) -> bool:
         if step.operator not in ("Gemm", "MatMul"):
@@ -348,7 +408,7 @@ class GraphModule(nn.Module):
             return (values[step.inputs[0]],)
         inputs = [self._value(name, values) for name in step.inputs]
         attributes = step.attributes
-        if step.operator == "Reshape":
+        if step.operator in ("Reshape", "Expand"):
             attributes = {**attributes, "images": self._images}
         try:
             result = OPERATORS[step.operator](attributes, *inputs)

@@ -144,6 +144,14 @@ def _reshape(a: Attributes, x: Tensor, shape: Tensor) -> Tensor:
     return x.reshape(target)
 
 
+def _expand(a: Attributes, x: Tensor, shape: Tensor) -> Tensor:
+    target = _ints(shape)
+    images = a.get("images", 1)
+    if images > 1 and len(target) >= x.dim() and target[0] == 1:
+        target[0] = images
+    return x.expand(torch.broadcast_shapes(x.shape, target))
+
+
 def _pad(a: Attributes, x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Any = None) -> Tensor:
     if axes is not None:
         raise ValueError("Pad with axes")
@@ -178,7 +186,7 @@ def _layer_normalization(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor |
 
 
 def _cast(a: Attributes, x: Tensor) -> Tensor:
-    return x.to(torch.from_numpy(np.zeros(0, helper.tensor_dtype_to_np_dtype(a["to"]))).dtype)
+    return x.to(getattr(torch, np.dtype(helper.tensor_dtype_to_np_dtype(a["to"])).name))
 
 
 def _group_normalization(a: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
@@ -254,6 +262,7 @@ OPERATORS: dict[str, Operator] = {
     "Elu": lambda a, x: F.elu(x, a.get("alpha", 1.0)),
     "Erf": lambda a, x: torch.erf(x),
     "Exp": lambda a, x: torch.exp(x),
+    "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
     "Gelu": _gelu,
@@ -268,6 +277,7 @@ OPERATORS: dict[str, Operator] = {
     "LayerNormalization": _layer_normalization,
     "LeakyRelu": lambda a, x: F.leaky_relu(x, a.get("alpha", 0.01)),
     "Log": lambda a, x: torch.log(x),
+    "LogSoftmax": lambda a, x: torch.log_softmax(x, a.get("axis", -1)),
     "MatMul": lambda a, x, y: x @ y,
     "Max": _every(torch.maximum),
     "MaxPool": _max_pool,

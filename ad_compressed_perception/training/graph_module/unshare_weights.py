@@ -12,7 +12,9 @@ from collections import Counter
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from ad_compressed_perception.onnx_graph.subgraphs import all_names, free_name
+from ad_compressed_perception.onnx_graph.normal_form import constants_as_weights
+from ad_compressed_perception.onnx_graph.subgraphs import all_names, copied, free_name
+from ad_compressed_perception.onnx_graph.walk import outer_names
 
 TRAINABLE_INPUTS = {
     "Conv": (1, 2),
@@ -21,15 +23,18 @@ TRAINABLE_INPUTS = {
     "MatMul": (0, 1),
     "BatchNormalization": (1, 2, 3, 4),
     "PRelu": (1,),
+    **dict.fromkeys(("GroupNormalization", "InstanceNormalization", "LayerNormalization"), (1, 2)),
 }
 """Positions of the inputs that training may change, by operator."""
 
 
 def unshare_weights(model: ModelProto) -> ModelProto:
-    """Return a copy without Constant nodes in which each trainable input has its own initializer."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    _constants_to_initializers(copy)
+    """Return a copy without Constant nodes in which each trainable input has its own initializer.
+
+    What the bodies of branches and loops read stays as it is, too.
+    """
+    copy = copied(model)
+    constants_as_weights(copy.graph)
     graph = copy.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     expanded = {
@@ -37,7 +42,7 @@ def unshare_weights(model: ModelProto) -> ModelProto:
         for node in graph.node
         if node.op_type == "DequantizeLinear" and node.input[0] in stored
     }
-    uses = Counter(name for node in graph.node for name in node.input)
+    uses = Counter(name for node in graph.node for name in (*node.input, *outer_names(node)))
     uses.update(output.name for output in graph.output)
     taken = all_names(copy)
     fresh_nodes: list[tuple[int, NodeProto]] = []
@@ -54,8 +59,7 @@ def unshare_weights(model: ModelProto) -> ModelProto:
                 source = expanded[name]
                 if uses[name] > 1:
                     uses[name] -= 1
-                    source = NodeProto()
-                    source.CopyFrom(expanded[name])
+                    source = copied(expanded[name])
                     source.name = free_name(f"{source.name}/{suffix}", taken)
                     source.output[0] = free_name(f"{name}/{suffix}", taken)
                     uses.update(source.input)
@@ -70,32 +74,8 @@ def unshare_weights(model: ModelProto) -> ModelProto:
     return copy
 
 
-def _constants_to_initializers(model: ModelProto) -> None:
-    kept: list[NodeProto] = []
-    for node in model.graph.node:
-        value = next((a.t for a in node.attribute if a.name == "value"), None)
-        if node.op_type == "Constant" and value is not None:
-            tensor = TensorProto()
-            tensor.CopyFrom(value)
-            tensor.name = node.output[0]
-            model.graph.initializer.append(tensor)
-        else:
-            kept.append(node)
-    if len(kept) != len(model.graph.node):
-        kept = [_copied(node) for node in kept]
-        del model.graph.node[:]
-        model.graph.node.extend(kept)
-
-
-def _copied(node: NodeProto) -> NodeProto:
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    return copy
-
-
 def _duplicate(model: ModelProto, tensor: TensorProto, suffix: str, taken: set[str]) -> str:
-    copy = TensorProto()
-    copy.CopyFrom(tensor)
+    copy = copied(tensor)
     copy.name = free_name(f"{tensor.name}/{suffix}", taken)
     model.graph.initializer.append(copy)
     return copy.name

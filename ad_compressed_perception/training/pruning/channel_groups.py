@@ -8,7 +8,6 @@ convolutions, flattened features.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +18,8 @@ from torch import Tensor
 
 from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.pruning.channel_pruning import (
-    check_prunable,
     importance,
-    last_layers,
+    open_pruner,
     shrunk,
 )
 
@@ -60,15 +58,8 @@ class ChannelGroups:
         Raises:
             RecipeError: a graph with unfolded normalizations, or a quantized one.
         """
-        import torch_pruning as tp
-
-        check_prunable(module)
-        self._module, self._example = module.eval(), example
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about parameters outside of layers, which are not pruned
-            self._pruner = tp.pruner.BasePruner(
-                module, example, importance=lambda group: None, ignored_layers=last_layers(module)
-            )
+        self._module, self._example = module, example
+        self._pruner = open_pruner(module, example, importance=lambda group: None)
         index_of = {id(module.layers[key]): int(key) for key in module.layers}
         graph = self._pruner.DG
         handles = list(graph.get_all_groups(self._pruner.ignored_layers, self._pruner.root_module_types))

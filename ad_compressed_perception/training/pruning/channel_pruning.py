@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line, shorten
-from ad_compressed_perception.onnx_graph.subgraphs import all_names, free_name
+from ad_compressed_perception.onnx_graph.graph import Graph
 from ad_compressed_perception.training.graph_module.layers import Convolution, WeightLayer
 from ad_compressed_perception.training.graph_module.module import GraphModule
 
@@ -55,28 +55,42 @@ def prune_channels(
         ModelFileError: the graph cannot be pruned; the message names the first inconsistency.
         RecipeError: a graph with unfolded normalizations, or a quantized one.
     """
-    import torch_pruning as tp
-
-    check_prunable(module)
-    module.eval()
+    _check_prunable(module)
     if losses is not None:
-        square_gradients(module, losses)
-    with warnings.catch_warnings(), _refusals():
-        warnings.simplefilter("ignore")  # about parameters outside of layers, which are not pruned
-        pruner = tp.pruner.BasePruner(
+        square_gradients(module.eval(), losses)
+    with _refusals():
+        open_pruner(
             module,
             example,
             importance=lambda group: importance(group, losses is not None),
             global_pruning=global_ranking,
             pruning_ratio=ratio,
             max_pruning_ratio=max_ratio,
-            ignored_layers=last_layers(module),
             round_to=round_to,
-        )
-        pruner.step()
-    module.zero_grad()
-    with _refusals():
+        ).step()
+        module.zero_grad()
         return shrunk(module, example)
+
+
+def open_pruner(module: GraphModule, example: Tensor, **options: Any) -> Any:
+    """Return torch-pruning's pruner of a module, which finds what depends on each channel.
+
+    It is shown the last products, so that arithmetic behind them is not searched for channels.
+
+    Raises:
+        RecipeError: a graph with unfolded normalizations, or a quantized one.
+    """
+    import torch_pruning as tp
+
+    _check_prunable(module)
+    outputs, products = module.output_names, module.last_products()
+    module.output_names = [module.steps[index].outputs[0] for index in products] or outputs
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about parameters outside of layers, which are not pruned
+            return tp.pruner.BasePruner(module.eval(), example, ignored_layers=last_layers(module), **options)
+    finally:
+        module.output_names = outputs
 
 
 @contextlib.contextmanager
@@ -93,7 +107,7 @@ def _refusals() -> Iterator[None]:
         ) from error
 
 
-def check_prunable(module: GraphModule) -> None:
+def _check_prunable(module: GraphModule) -> None:
     """Raise RecipeError for a graph with unfolded normalizations, or a quantized one."""
     for step in module.steps:
         if step.operator in ("BatchNormalization", "QuantizeLinear"):
@@ -149,31 +163,18 @@ def square_gradients(module: GraphModule, losses: Iterable[Tensor]) -> None:
 
 def last_layers(module: GraphModule) -> list[Any]:
     """Return the layers whose channels are the graph's outputs, which must not be pruned."""
-    producers = {name: step for step in module.steps for name in step.outputs}
-    index_of = {id(step): str(index) for index, step in enumerate(module.steps)}
-    waiting, seen, last = list(module.output_names), set(), []
-    while waiting:
-        name = waiting.pop()
-        step = producers.get(name)
-        if step is None or id(step) in seen:
-            continue
-        seen.add(id(step))
-        if index_of[id(step)] in module.layers:
-            last.append(module.layers[index_of[id(step)]])
-        elif step.operator not in ("Gemm", "MatMul", "ConvTranspose"):
-            waiting += step.inputs
-    return last
+    return [module.layers[str(index)] for index in module.last_products() if str(index) in module.layers]
 
 
 def shrunk(module: GraphModule, example: Tensor) -> ModelProto:
     """Return the graph of a pruned module; raise ModelFileError where it is inconsistent."""
     model = module.write_back()
-    nodes = {node.output[0]: node for node in model.graph.node}
+    producers = Graph(model).producers
     for index, step in enumerate(module.steps):
         if step.operator != "Conv":
             continue
         groups = cast(Convolution, module.layers[str(index)]).groups
-        for attribute in nodes[step.outputs[0]].attribute:
+        for attribute in producers[step.outputs[0]].attribute:
             if attribute.name == "group":
                 attribute.i = groups
     _fit_resize_sizes(model, module, example)
@@ -188,20 +189,22 @@ def shrunk(module: GraphModule, example: Tensor) -> ModelProto:
 
 def _fit_resize_sizes(model: ModelProto, module: GraphModule, example: Tensor) -> None:
     """Update the channel count in constant sizes of Resize nodes, which cover all four axes."""
-    resized = [node for node in model.graph.node if node.op_type == "Resize" and len(node.input) > 3]
+    run = {name for step in module.steps for name in step.outputs}
+    resized = [
+        n for n in model.graph.node if n.op_type == "Resize" and len(n.input) > 3 and n.output[0] in run
+    ]
     with torch.no_grad():
-        sources = module.run({module.input_names[0]: example}, [node.input[0] for node in resized])
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    taken = all_names(model)
+        # The outputs too: a constant that fixes the number of channels is found here, by its node.
+        names = [*(node.input[0] for node in resized), *module.output_names]
+        sources = module.run({module.input_names[0]: example}, names)[: len(resized)]
+    graph = Graph(model)
     for node, source in zip(resized, sources, strict=True):
-        sizes = constants.get(node.input[3])
+        sizes = graph.constant(node.input[3])
         if sizes is None or sizes.size != 4 or int(sizes[1]) == source.shape[1]:
             continue
         fresh = sizes.copy()
         fresh[1] = source.shape[1]
-        name = free_name(f"{node.output[0]}_sizes", taken)
-        model.graph.initializer.append(numpy_helper.from_array(fresh, name))
-        node.input[3] = name
+        node.input[3] = graph.add_constant(f"{node.output[0]}_sizes", fresh)
 
 
 def parameter_count(model: ModelProto) -> int:

@@ -8,7 +8,7 @@ interleaved for several rounds, and the least of a layer's medians is used: othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -17,8 +17,8 @@ from typing import Any
 
 from ad_compressed_perception.analysis.profile import noise_feeds
 from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.core.progress import Advance, no_advance
 
-Advance = Callable[[int, int], None]
 _SECONDS = 0.5
 """Approximate duration of one graph's inferences in one round."""
 _SUFFIXES = ("_nchwc", "/WithoutBiases")
@@ -65,7 +65,7 @@ def some_counts(counts: Sequence[int], full: int, points: int = 3) -> list[int]:
 
 
 def time_layers(
-    paths: Sequence[Path], runtime: Runtime, *, rounds: int = 3, advance: Advance = lambda done, total: None
+    paths: Sequence[Path], runtime: Runtime, *, rounds: int = 3, advance: Advance = no_advance
 ) -> list[dict[str, float]]:
     """Return the milliseconds of each graph's executed layers, timed interleaved.
 

@@ -18,6 +18,7 @@ from onnx import ModelProto, numpy_helper
 from torch import Tensor
 
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.progress import Advance, no_advance
 from ad_compressed_perception.training.checkpoints import write_json
 from ad_compressed_perception.training.graph_module.module import GraphModule
 from ad_compressed_perception.training.pruning.channel_budget import (
@@ -28,7 +29,6 @@ from ad_compressed_perception.training.pruning.channel_budget import (
 )
 from ad_compressed_perception.training.pruning.channel_groups import ChannelGroups
 from ad_compressed_perception.training.pruning.channel_timing import (
-    Advance,
     Runtime,
     independent_sets,
     measured_speedup,
@@ -58,7 +58,7 @@ class LatencyPruner:
         *,
         round_to: int,
         max_ratio: float,
-        advance: Advance = lambda done, total: None,
+        advance: Advance = no_advance,
     ) -> None:
         """Measure, or load the table of an interrupted run.
 

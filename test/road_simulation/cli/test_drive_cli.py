@@ -13,6 +13,7 @@ import pytest
 
 from ad_compressed_perception.cli import main
 from support.drive import plan_vector, write_constant_planner
+from support.json_schema import check_document
 from support.models import write_detector, write_planner
 
 
@@ -52,21 +53,22 @@ def one_line(result: CommandResult, named: str) -> None:
 
 
 def test_drive_prints_its_report_as_json(tmp_path: Path, adcp: Command) -> None:
-    """Two identical variants: no difference, and the second is not worse."""
+    """Two identical variants: no difference, but one route has no interval and decides nothing."""
     straight = plan_vector(0.0)
     model = write_constant_planner(tmp_path / "model", {"fp32": straight, "twin": straight})
     common = ("--routes", 1, "--length", 200, "--latency", "none", "--jobs", 1)
     result = adcp(model, "--variants", "baseline,twin", *common, "--json")
     assert result.status == 0, result.stderr
     document = json.loads(result.stdout)  # nothing else on standard output
-    assert document["schema"] == "adcp-drive/1"
+    check_document(document, "adcp-drive/1")
     assert list(document["variants"]) == ["fp32", "twin"]
-    assert document["comparison"][0]["verdict"] == "not worse"
+    assert document["comparison"][0]["verdict"] == "undecided"
+    assert document["comparison"][0]["differences"]["events"] == {"mean": 0.0, "low": None, "high": None}
     assert (tmp_path / "out" / "drive-constant" / "report.md").is_file()
     # Without --json a table is printed; the routes are in the journal and are not driven again.
     result = adcp(model, "--variants", "fp32,twin", *common)
     assert result.status == 0, result.stderr
-    assert "twin against fp32: not worse" in result.stdout
+    assert "twin against fp32: undecided" in result.stdout
 
 
 def test_a_steering_only_planner_can_be_driven(tmp_path: Path, adcp: Command) -> None:

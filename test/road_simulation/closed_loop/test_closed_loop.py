@@ -14,10 +14,12 @@ import pytest
 
 from ad_compressed_perception.core.errors import DataError, ResultError
 from ad_compressed_perception.core.manifest import load_manifest
+from ad_compressed_perception.core.progress import no_progress
 from ad_compressed_perception.core.results import Trajectory
 from ad_compressed_perception.driving.path_tracker import Pose
 from ad_compressed_perception.image.decode import Frame
-from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
+from ad_road_simulation.closed_loop.drive import DriveOptions, _read_latencies, run_drive
+from ad_road_simulation.closed_loop.drive_schema import MeasuredLatencies
 from ad_road_simulation.closed_loop.journal import JOURNAL, RouteJournal
 from ad_road_simulation.closed_loop.latency import draw_latency, measure_latency, parse_latency
 from ad_road_simulation.closed_loop.paired import compare
@@ -32,16 +34,6 @@ from support.drive import plan_vector, write_constant_planner
 
 STANDING = Trajectory(np.zeros((2, 2)), np.zeros(2), 0.0, 0.0)
 SHORT_M = 200.0
-
-
-class NoProgress:
-    """Ignores progress updates."""
-
-    def notify(self, text: str) -> None:
-        """Ignore a text."""
-
-    def advance(self, done: int, total: int) -> None:
-        """Ignore a count."""
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +178,11 @@ def test_only_routes_that_both_drove_are_compared() -> None:
     other = {seed: result_with(seed, 3) for seed in range(3, 6)}
     comparison = compare("b", "a", other, one)
     assert comparison.routes == 1
-    assert comparison.differences["departures"].mean == 3.0
+    assert comparison.differences["departures"].value == 3.0
+    # One route cannot say how much another one differs, for better or worse.
+    assert math.isnan(comparison.differences["departures"].low)
+    assert comparison.verdict == "undecided" and "one route has no interval" in comparison.line
+    assert "nan" not in comparison.line
     assert compare("b", "a", {}, one).verdict == "undecided"
 
 
@@ -194,15 +190,15 @@ def test_a_bad_planner_leaves_its_lane_and_gets_the_verdict_worse(tmp_path: Path
     """A planner that always steers to the left, compared with the reference driver."""
     manifest = load_manifest(write_constant_planner(tmp_path / "model", {"fp32": plan_vector(1 / 60)}))
     options = DriveOptions(
-        variants=("expert", "fp32"), out=tmp_path / "out", routes=1, length_m=SHORT_M, latency="none"
+        variants=("expert", "fp32"), out=tmp_path / "out", routes=2, length_m=SHORT_M, latency="none"
     )
-    report = run_drive(manifest, options, NoProgress())
+    report = run_drive(manifest, options, no_progress)
     comparison = report.comparisons[0]
     assert comparison.verdict == "worse"
     assert "departures and collisions" in comparison.line
     document = json.loads((tmp_path / "out" / "report.json").read_text())
     assert document["variants"]["fp32"]["figures"]["departures"]["mean"] == 1.0
-    assert document["variants"]["expert"]["endings"] == {"finished": 1}
+    assert document["variants"]["expert"]["endings"] == {"finished": 2}
     markdown = (tmp_path / "out" / "report.md").read_text()
     for name in ("offsets.png", "differences.png", "at_20.png"):
         assert name in markdown
@@ -224,20 +220,30 @@ def test_a_second_run_resumes_the_first(tmp_path: Path) -> None:
     """Finished routes are read from the journal; truncated ones are driven again, also in parallel."""
     manifest = load_manifest(write_constant_planner(tmp_path / "model", {"fp32": plan_vector(0.0)}))
     out = tmp_path / "out"
-    run_drive(manifest, expert_options(out, 1), NoProgress())
+    run_drive(manifest, expert_options(out, 1), no_progress)
     journal = out / JOURNAL
     first = json.loads(journal.read_text())
     # A value that no drive produces, and a truncated line as after a kill.
     first["result"]["figures"]["lateral_rmse_m"] = 9.0
     line = json.dumps(first)
     journal.write_text(f"{line}\n{line[: len(line) // 2]}")
-    report = run_drive(manifest, expert_options(out, 3, jobs=2), NoProgress())
-    errors = [route["figures"]["lateral_rmse_m"] for route in report.document["routes"]]
+    report = run_drive(manifest, expert_options(out, 3, jobs=2), no_progress)
+    errors = [route.figures["lateral_rmse_m"] for route in report.document.routes]
     assert errors[0] == 9.0
     assert max(errors[1:]) < 0.2
     # Results of other conditions are not reused: with traffic the first route has to be driven.
     busy = replace(expert_options(out, 1), traffic=0.5)
-    assert run_drive(manifest, busy, NoProgress()).summary["expert"]["lateral_rmse_m"].mean < 0.2
+    assert run_drive(manifest, busy, no_progress).summary["expert"]["lateral_rmse_m"].value < 0.2
+
+
+def test_measured_latencies_of_another_form_are_measured_again(tmp_path: Path) -> None:
+    """Failed before: the file had no schema, and whatever it held was taken for milliseconds."""
+    path = tmp_path / "latency.json"
+    for text in ("", "{}", '{"int8:0abc": [3.5]}', '{"schema": "adcp-latency/1", "latency_ms": {"a": [-1]}}'):
+        path.write_text(text)
+        assert _read_latencies(path) == {}
+    MeasuredLatencies(latency_ms={"int8:0abc": [3.5, 4.0]}).write(path)
+    assert _read_latencies(path) == {"int8:0abc": [3.5, 4.0]}
 
 
 def test_truncated_journal_lines_are_ignored(tmp_path: Path) -> None:

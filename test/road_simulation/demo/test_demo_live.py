@@ -22,8 +22,7 @@ from std_msgs.msg import String
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.launch_support.plan import composed
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
-from ad_compressed_perception.report.read import parse_report
-from ad_compressed_perception.report.schema import TaskReport
+from ad_compressed_perception.report.schemas.comparison import Report, TaskReport
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from ad_road_simulation.launch_support.demo_plan import demo_nodes
 from ad_road_simulation.world.scene import MASK_LABELS
@@ -76,7 +75,7 @@ def test_a_compressed_planner_drives_and_all_variants_are_evaluated(
     def all_compared() -> dict[str, TaskReport] | None:
         if not recorder.received["/latency_monitor/summary"]:
             return None
-        tasks = parse_report(recorder.received["/latency_monitor/summary"][-1].data).tasks
+        tasks = Report.parse(recorder.received["/latency_monitor/summary"][-1].data).tasks
         counters = [counters for task in tasks.values() for counters in task.accuracy.values()]
         return tasks if len(counters) == 6 and all(each.pairs >= 2 for each in counters) else None
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ad_compressed_perception.analysis.evaluate import Figure
 from ad_compressed_perception.core.errors import DataError
+from ad_compressed_perception.metrics.interval import Interval
 from ad_compressed_perception.workspace.default_models import default_models
+from ad_road_simulation.demo.page import describe_difference
 from ad_road_simulation.demo.report_folder import MARKER, report_folder
-from ad_road_simulation.demo.sentences import describe_difference
-from ad_road_simulation.demo.steps import Steps
+from ad_road_simulation.demo.verbs import Verbs
 from support.models import write_segmenter
 
 # ---- which models
@@ -70,30 +70,18 @@ def test_files_of_an_interrupted_run_are_kept_until_the_next_run(tmp_path: Path)
 # ---- progress
 
 
-class RecordedProgress:
-    """Records progress messages."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def notify(self, text: str) -> None:
-        """Record a text."""
-        self.messages.append(text)
-
-    def advance(self, done: int, total: int) -> None:
-        """Record a count."""
-        self.messages.append(f"{done} of {total}")
-
-
-def test_progress_messages_have_the_number_of_their_step() -> None:
-    progress = RecordedProgress()
-    steps = Steps(progress, ("record", "replay"))
-    steps.begin("record")
-    steps.advance(1, 2)
-    steps.begin("replay")
-    steps.notify("starting the nodes")
-    assert progress.messages == ["1/2 record", "1 of 2", "2/2 replay", "2/2 replay: starting the nodes"]
-    assert list(steps.seconds) == ["record"]
+def test_commands_are_shown_with_the_number_of_their_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verbs = Verbs(("record", "replay"))
+    verbs.begin("record")
+    out = tmp_path / "two words"
+    assert verbs.run("camera", "--out", out, "--frames", 1, "--size", "64x36", "--bag-out", None) == 0
+    verbs.begin("replay")
+    command = f"adcp camera --out '{out}' --frames 1 --size 64x36"
+    assert capsys.readouterr().err.splitlines() == ["1/2 record", f"$ {command}", "2/2 replay"]
+    assert verbs.lines == [command]
+    assert list(verbs.seconds) == ["record"]
 
 
 # ---- summary sentences
@@ -102,15 +90,15 @@ def test_progress_messages_have_the_number_of_their_step() -> None:
 @pytest.mark.parametrize(
     ("difference", "lower_is_better", "expected"),
     [
-        (Figure(-0.02, -0.03, -0.01), False, "a significant loss"),
-        (Figure(-0.02, -0.03, -0.01), True, "a significant gain"),
-        (Figure(0.02, 0.01, 0.03), True, "a significant loss"),
-        (Figure(-0.02, -0.05, 0.01), False, "not significant"),
-        (Figure(0.0, 0.0, 0.0), False, "no difference"),
-        (Figure(0.1, float("nan"), float("nan")), False, "without an interval"),
+        (Interval(-0.02, -0.03, -0.01), False, "a significant loss"),
+        (Interval(-0.02, -0.03, -0.01), True, "a significant gain"),
+        (Interval(0.02, 0.01, 0.03), True, "a significant loss"),
+        (Interval(-0.02, -0.05, 0.01), False, "not significant"),
+        (Interval(0.0, 0.0, 0.0), False, "no difference"),
+        (Interval(0.1, float("nan"), float("nan")), False, "without an interval"),
     ],
 )
 def test_a_difference_is_described_by_its_interval(
-    difference: Figure, lower_is_better: bool, expected: str
+    difference: Interval, lower_is_better: bool, expected: str
 ) -> None:
     assert describe_difference(difference, lower_is_better=lower_is_better) == expected

@@ -19,6 +19,8 @@ class Distill(Pass):
     """Trains the weights of a float graph against the baseline's outputs."""
 
     name = "distill"
+    image_input_only = True
+    one_task_only = True
     options_type = TrainingOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

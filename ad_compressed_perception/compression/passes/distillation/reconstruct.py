@@ -35,6 +35,7 @@ class Reconstruct(Pass):
     """Fits every layer to the output of the baseline's layer of the same name, given its present input."""
 
     name = "reconstruct"
+    image_input_only = True
     options_type = ReconstructOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

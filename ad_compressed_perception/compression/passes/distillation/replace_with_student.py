@@ -56,6 +56,8 @@ class ReplaceWithStudent(Pass):
     """Replaces the graph; the student's input and output are stored with the variant."""
 
     name = "replace_with_student"
+    image_input_only = True
+    one_task_only = True
     options_type = ReplaceWithStudentOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

@@ -20,6 +20,7 @@ from ad_compressed_perception.onnx_graph.io import (
     is_quantized,
 )
 from ad_compressed_perception.onnx_graph.resize import resize_graph, resized_spec
+from ad_compressed_perception.onnx_graph.subgraphs import copied
 from ad_compressed_perception.pass_api.passes import Feeds, Pass, PassContext, PassOptions
 from ad_compressed_perception.tasks.geometry import plan_geometry
 
@@ -69,6 +70,7 @@ class InputSize(Pass):
     """Changes the size of the input; accuracy changes with it, so the gate must verify it on frames."""
 
     name = "input_size"
+    image_input_only = True
     options_type = InputSizeOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
@@ -92,7 +94,7 @@ class InputSize(Pass):
             raise RecipeError("input_size must come before quantization: ranges change with the size")
         feeds = next(context.feeds())
         resized = resized_spec(spec, width, height)
-        copy = type(model).FromString(model.SerializeToString())
+        copy = copied(model)
         try:
             edited = resize_graph(copy, spec, resized)
         except ModelFileError as error:

@@ -12,23 +12,18 @@ cause two thirds of it. ``keep`` leaves those as they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
-from ad_compressed_perception.compression.passes.graph.upgrade_opset import UpgradeOpset
+from ad_compressed_perception.compression.passes.graph.optimize import UpgradeOpset
 from ad_compressed_perception.compression.quantization.sensitivity import OutputNoise
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.onnx_graph.activations import find_silus, replace_silus
 from ad_compressed_perception.onnx_graph.equivalence import largest_difference
-from ad_compressed_perception.onnx_graph.graph import (
-    Graph,
-    remove_dead,
-    self_gated,
-    tensor_shapes,
-)
+from ad_compressed_perception.onnx_graph.graph import Graph, tensor_shapes
 from ad_compressed_perception.onnx_graph.heads import find_heads
 from ad_compressed_perception.onnx_graph.io import (
     HARD_SWISH_OPSET,
@@ -36,10 +31,11 @@ from ad_compressed_perception.onnx_graph.io import (
     is_quantized,
     opset_of,
 )
+from ad_compressed_perception.onnx_graph.subgraphs import copied
 from ad_compressed_perception.pass_api.passes import OptionalPassOptions, Pass, PassContext
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto
 
 _OPERATORS = {"hard_swish": "HardSwish", "relu": "Relu"}
 
@@ -59,11 +55,6 @@ class ReplaceActivationOptions(OptionalPassOptions):
     )
 
 
-def find_silus(graph: Graph) -> list[tuple[NodeProto, str]]:
-    """Return the Mul nodes of x * sigmoid(x) with the name of x."""
-    return [(node, gate.input[0]) for node, gate in self_gated(graph, "Sigmoid")]
-
-
 class ReplaceActivation(Pass):
     """Replaces every SiLU by HardSwish or ReLU. Not exact: for a recipe that trains afterwards."""
 
@@ -78,21 +69,18 @@ class ReplaceActivation(Pass):
             ModelFileError: no SiLU and the pass is not optional, or the graph cannot be converted to
                 opset 14.
         """
-        import onnx
-
         options: ReplaceActivationOptions = self.options
         if is_quantized(model):
             raise RecipeError("replace_activation must come before quantization")
         if not find_silus(Graph(model)):
             options.nothing_to_change(context, "no SiLU (x * sigmoid(x)) in the graph")
             return model
-        original = onnx.ModelProto()
-        original.CopyFrom(model)
+        original = copied(model)
         if options.to == "hard_swish" and opset_of(model) < HARD_SWISH_OPSET:
             model = UpgradeOpset({"to": HARD_SWISH_OPSET}).apply(model, context)
         kept = self._kept(model, context) if options.keep else []
         replaced = replace_silus(
-            model, options.to, [data for _, data in find_silus(Graph(model)) if data not in kept]
+            model, _OPERATORS[options.to], [data for _, data in find_silus(Graph(model)) if data not in kept]
         )
         check_model(model, "the model with other activations")
         context.notes.update(
@@ -123,8 +111,8 @@ class ReplaceActivation(Pass):
         noise = OutputNoise(model, list(measured), frames)
         noise_ratio = {}
         for done, data in enumerate(elements, start=1):
-            trial = type(model).FromString(model.SerializeToString())
-            replace_silus(trial, options.to, [data])
+            trial = copied(model)
+            replace_silus(trial, _OPERATORS[options.to], [data])
             # The noise-to-signal power ratio of the outputs with this activation alone replaced.
             noise_ratio[data] = 10.0 ** (-noise.sqnr_db(trial) / 10.0)
             context.advance(done, len(elements))
@@ -134,14 +122,3 @@ class ReplaceActivation(Pass):
                 left -= elements[data]
                 kept.append(data)
         return kept
-
-
-def replace_silus(model: ModelProto, to: str, inputs: Collection[str]) -> int:
-    """Replace the SiLUs of these inputs, in place; return how many."""
-    from onnx import helper
-
-    silus = [(node, data) for node, data in find_silus(Graph(model)) if data in inputs]
-    for node, data in silus:
-        node.CopyFrom(helper.make_node(_OPERATORS[to], [data], list(node.output), name=node.name))
-    remove_dead(model)
-    return len(silus)

@@ -41,6 +41,7 @@ class SelectClasses(Pass):
     """Removes the scores of all labels except the selected ones, whose outputs stay the same."""
 
     name = "select_classes"
+    one_task_only = True
     options_type = SelectClassesOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

@@ -1,11 +1,6 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Remove the operators after the class scores that do not change the decoder's argmax.
-
-The strongest class of a pixel is the same before and after any function that keeps the order of the
-classes, so a final softmax or sigmoid has no effect:
-``argmax_c exp(s_c) / sum_k exp(s_k) = argmax_c s_c``. A change of layout is done by the decoder instead.
-"""
+"""End a segmenter before the operators that do not change its argmax; see onnx_graph/class_scores.py."""
 
 from __future__ import annotations
 
@@ -20,19 +15,17 @@ from ad_compressed_perception.compression.passes.graph.decodable import require_
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError
 from ad_compressed_perception.core.manifest import Manifest, OutputSpec
 from ad_compressed_perception.core.registry import DECODERS, find
+from ad_compressed_perception.onnx_graph.class_scores import CLASS_AXIS, append_argmax, drop_tail
 from ad_compressed_perception.onnx_graph.equivalence import run_model
-from ad_compressed_perception.onnx_graph.graph import Graph, attribute, label, refresh_outputs, remove_dead
-from ad_compressed_perception.onnx_graph.io import check_model, opset_of
+from ad_compressed_perception.onnx_graph.graph import Graph, label, refresh_outputs, remove_dead
+from ad_compressed_perception.onnx_graph.io import check_model
+from ad_compressed_perception.onnx_graph.subgraphs import copied
 from ad_compressed_perception.pass_api.passes import Feeds, Pass, PassContext, PassOptions
 from ad_compressed_perception.tasks.decoders.argmax import ArgmaxDecoder
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto
 
-# Softmax normalizes along its axis alone from this opset on; before, it flattened all axes from that one on.
-_SOFTMAXES = ("Softmax", "LogSoftmax")
-_SOFTMAX_ONE_AXIS = 13
-_CLASS_AXIS = {"NCHW": 1, "NHWC": 3}
 # Two scores that softmax rounds to the same number differ again without it.
 MAX_DIFFERING_SHARE = 1e-3
 
@@ -51,6 +44,7 @@ class TrimOutput(Pass):
     """Ends a segmentation network earlier, or in label ids, and updates the decoder's options."""
 
     name = "trim_output"
+    one_task_only = True
     options_type = TrimOutputOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
@@ -60,14 +54,11 @@ class TrimOutput(Pass):
             ManifestError: the decoder does not compute an argmax.
             ModelFileError: there is nothing to drop, or the labels changed on a calibration frame.
         """
-        import onnx
-
         options: TrimOutputOptions = self.options
         layout = scores_layout(context.output)
-        original, before = onnx.ModelProto(), context.output
-        original.CopyFrom(model)
+        original, before = copied(model), context.output
         name = output_name(model, context.output)
-        dropped, layout = _drop_tail(model, name, layout, upsampling=options.argmax == "coarse")
+        dropped, layout = drop_tail(model, name, layout, upsampling=options.argmax == "coarse")
         if not dropped and options.argmax != "in_graph":
             last = Graph(model).producers.get(name)
             raise ModelFileError(
@@ -78,7 +69,7 @@ class TrimOutput(Pass):
                 f"the output {name!r} has no final upsampling to drop: use argmax: drop_softmax"
             )
         if options.argmax == "in_graph":
-            _append_argmax(model, name, _CLASS_AXIS[layout])
+            append_argmax(model, name, CLASS_AXIS[layout])
             layout = "LABELS"
         remove_dead(model)
         specs = refresh_outputs(model)
@@ -90,10 +81,8 @@ class TrimOutput(Pass):
         context.notes.update(dropped=dropped, output_layout=layout)
         differing = differing_share(context.manifest, (original, before), (model, context.output), context)
         context.notes["labels_differing_share"] = differing
-        if options.argmax != "coarse" and differing > MAX_DIFFERING_SHARE:
-            raise ModelFileError(
-                f"the labels of {differing:.2%} of the pixels changed on a calibration frame: leave this out"
-            )
+        if options.argmax != "coarse":
+            require_same_labels(differing)
         return model
 
 
@@ -120,86 +109,12 @@ def output_name(model: ModelProto, output: OutputSpec) -> str:
     return str(name)
 
 
-def _drop_tail(model: ModelProto, name: str, layout: str, *, upsampling: bool) -> tuple[list[str], str]:
-    """Remove final nodes that do not change the argmax; return their labels and the new layout."""
-    dropped: list[str] = []
-    while True:
-        graph = Graph(model)
-        node = graph.producers.get(name)
-        if node is None or graph.consumers.get(name) or len(node.output) != 1:
-            return dropped, layout
-        transposed = _transposed_softmax(graph, node, layout)
-        source = (transposed[-1] if transposed else node).input[0]
-        producer = graph.producers.get(source)
-        at_end = producer is None or source in graph.outputs
-        if at_end or not (transposed or _keeps_argmax(node, layout, opset_of(model), upsampling)):
-            return dropped, layout
-        if node.op_type == "Transpose" and not transposed:
-            layout = "NCHW" if layout == "NHWC" else "NHWC"
-        dropped += [label(one) for one in transposed or [node]]
-        # The node's input takes the output's name, so the manifest still finds it.
-        node.output[0] = graph.new_name(f"{name}_dropped")
-        graph.replace_uses(source, name)
-        assert producer is not None
-        for index, produced in enumerate(producer.output):
-            if produced == source:
-                producer.output[index] = name
-        remove_dead(model)
-
-
-def _transposed_softmax(graph: Graph, node: NodeProto, layout: str) -> list[NodeProto]:
-    """Return Transpose, Softmax over the classes, Transpose back, as exporters write it below opset 13.
-
-    That Softmax flattens all axes from its own on, so exporters transpose the classes to the last axis.
-    """
-    chain = [node]
-    for kinds in (_SOFTMAXES, ("Transpose",)):
-        before = graph.producers.get(chain[-1].input[0])
-        alone = before is not None and graph.only_consumer(before.output[0]) is not None
-        if before is None or not alone or before.op_type not in kinds:
-            return []
-        chain.append(before)
-    last, first = attribute(node, "perm", []), attribute(chain[2], "perm", [])
-    along = attribute(chain[1], "axis", -1) % 4
-    if node.op_type != "Transpose" or len(last) != 4 or [first[axis] for axis in last] != [0, 1, 2, 3]:
-        return []
-    return chain if along == 3 and first[along] == _CLASS_AXIS[layout] else []
-
-
-def _keeps_argmax(node: NodeProto, layout: str, opset: int, upsampling: bool) -> bool:
-    axis = _CLASS_AXIS[layout]
-    if node.op_type in _SOFTMAXES:
-        newer = opset >= _SOFTMAX_ONE_AXIS
-        along = attribute(node, "axis", -1 if newer else 1) % 4
-        return bool(along == axis if newer else along <= axis)
-    if node.op_type == "Transpose":
-        permutation = [0, 3, 1, 2] if layout == "NCHW" else [0, 2, 3, 1]
-        return bool(attribute(node, "perm") == permutation)
-    if node.op_type == "Resize":
-        # Cubic resizes may overshoot and cropping ones cut pixels: neither is removed.
-        mode = attribute(node, "mode", "nearest")
-        crops = attribute(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
-        return upsampling and mode in ("nearest", "linear") and not crops
-    return node.op_type in ("Sigmoid", "Identity")
-
-
-def _append_argmax(model: ModelProto, name: str, axis: int) -> None:
-    from onnx import TensorProto, helper
-
-    graph = Graph(model)
-    scores, ids = graph.new_name(f"{name}_scores"), graph.new_name(f"{name}_ids")
-    producer = graph.producers[name]
-    producer.output[list(producer.output).index(name)] = scores
-    graph.replace_uses(name, scores)
-    model.graph.node.extend(
-        [
-            helper.make_node("ArgMax", [scores], [ids], graph.new_name("argmax"), axis=axis, keepdims=0),
-            helper.make_node("Cast", [ids], [name], graph.new_name("label_ids"), to=TensorProto.UINT8),
-        ]
-    )
-    for value in model.graph.output:
-        if value.name == name:
-            value.type.tensor_type.elem_type = TensorProto.UINT8
+def require_same_labels(differing: float) -> None:
+    """Raise ModelFileError where the labels of more pixels differ than rounding explains."""
+    if differing > MAX_DIFFERING_SHARE:
+        raise ModelFileError(
+            f"the labels of {differing:.2%} of the pixels changed on a calibration frame: leave this out"
+        )
 
 
 def differing_share(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from ad_compressed_perception.core.errors import RecipeError
-from ad_compressed_perception.pass_api.passes import Advance, Pass, PassContext
+from ad_compressed_perception.core.progress import Advance
+from ad_compressed_perception.pass_api.passes import Pass, PassContext
 from ad_compressed_perception.training.options import TrainingOptions, require_training
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class PruneChannels(Pass):
     """Removes whole channels and fine-tunes the network by distillation."""
 
     name = "prune_channels"
+    image_input_only = True
     options_type = PruneChannelsOptions
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:

@@ -10,21 +10,20 @@ and inserts casts around the other operators, which is slower than single precis
 
 from __future__ import annotations
 
-import logging
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
-from ad_compressed_perception.compression.passes.quantization.quantize_int8 import name_nodes, save_float
 from ad_compressed_perception.compression.quantization.activation_ranges import EMPTY, collect_ranges
+from ad_compressed_perception.compression.quantization.float_graph import name_nodes, quiet, save_float
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.one_line import one_line
+from ad_compressed_perception.onnx_graph.graph import remove_dead
 from ad_compressed_perception.onnx_graph.inferred_types import infer_types
 from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
 from ad_compressed_perception.onnx_graph.normal_form import sort_nodes
-from ad_compressed_perception.onnx_graph.qdq import drop_unused
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
 from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
@@ -80,10 +79,8 @@ class CastFloat16(Pass):
         names = ReservedNames(model)
         stored = with_placeholders(model)
         bodied = [node.name for node in model.graph.node if node.op_type in stored]
-        previous = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)
         try:
-            with warnings.catch_warnings():
+            with quiet(), warnings.catch_warnings():
                 # It warns about every weight below the smallest FP16 number, to which it rounds them.
                 warnings.simplefilter("ignore")
                 cast: ModelProto = convert_float_to_float16(
@@ -92,8 +89,6 @@ class CastFloat16(Pass):
         except Exception as error:  # a third party's many types
             reason = names.readable(one_line(error))
             raise ModelFileError(f"the converter refused the graph: {reason}") from error
-        finally:
-            logging.disable(previous)
         _remove_cast_pairs(cast, [*kept, *bodied])
         cast = names.restore(without_placeholders(cast, stored))
         context.notes.update(headroom=options.headroom, single_precision_nodes=kept)
@@ -150,5 +145,5 @@ def _remove_cast_pairs(model: ModelProto, kept: list[str]) -> None:
         for index, name in enumerate(node.input):
             if name in same:
                 node.input[index] = same[name]
-    drop_unused(model)
+    remove_dead(model, keep_shapes=True)
     sort_nodes(model)

@@ -11,9 +11,6 @@ costs more than small convolutions save.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -21,9 +18,11 @@ from pydantic import Field
 
 from ad_compressed_perception.analysis.processor import saturates_u8s8
 from ad_compressed_perception.compression.passes.quantization.quantize_weights import QuantizeWeights
-from ad_compressed_perception.core.errors import ModelFileError, RecipeError
+from ad_compressed_perception.compression.quantization.float_graph import quiet, require_float
+from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.one_line import one_line
-from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
+from ad_compressed_perception.onnx_graph.graph import Graph
+from ad_compressed_perception.onnx_graph.io import float_constants
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
 from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
 from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
@@ -32,7 +31,6 @@ from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOpti
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-_LEAST_OPSET = 13
 _DYNAMIC = ("MatMul", "Gemm", "LSTM")
 _KINDS = (*_DYNAMIC, "GRU")
 
@@ -60,21 +58,10 @@ class QuantizeDynamicMatmul(Pass):
             ModelFileError: quantized already, no such operator with stored weights, weights that are
                 not finite, or the quantizer refused the graph.
         """
-        if is_quantized(model):
-            raise ModelFileError("the model is quantized already; start from its float baseline")
-        if opset_of(model) < _LEAST_OPSET:
-            raise RecipeError(
-                f"{self.name} needs opset {_LEAST_OPSET}, the model has {opset_of(model)}: "
-                "put upgrade_opset before it"
-            )
-        weights = {tensor.name for tensor in model.graph.initializer}
-        counts = {
-            kind: sum(
-                node.op_type == kind and len(node.input) > 1 and node.input[1] in weights
-                for node in model.graph.node
-            )
-            for kind in _KINDS
-        }
+        require_float(model, self.name)
+        graph = Graph(model)
+        stored = [node.op_type for node in graph.nodes if graph.weights.keys() & node.input[1:2]]
+        counts = {kind: stored.count(kind) for kind in _KINDS}
         if not any(counts.values()):
             raise ModelFileError(
                 f"nothing to quantize: the graph has no {', '.join(_KINDS)} with stored weights; "
@@ -104,10 +91,8 @@ class QuantizeDynamicMatmul(Pass):
         separate_biases(model)
         names = ReservedNames(model)
         stored = with_placeholders(model)
-        previous = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with quiet():
                 quantizer = ONNXQuantizer(
                     model,
                     True,
@@ -128,6 +113,4 @@ class QuantizeDynamicMatmul(Pass):
         except Exception as error:  # the quantizer raises several types, asserts among them
             reason = names.readable(one_line(error))
             raise ModelFileError(f"the quantizer refused the graph: {reason}") from error
-        finally:
-            logging.disable(previous)
         return names.restore(without_placeholders(quantizer.model.model, stored))

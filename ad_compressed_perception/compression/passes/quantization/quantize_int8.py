@@ -5,18 +5,19 @@
 Formulas (Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018, section 2; ONNX, operator QuantizeLinear):
 ``q = clip(round_half_to_even(x / scale) + zero_point, qmin, qmax)`` and ``x' = (q - zero_point) * scale``.
-docs/compression.md gives scale and zero point of each kind of tensor.
+docs/guides/compression.md gives scale and zero point of each kind of tensor.
+
+With 16-bit activations (A16W8) the formulas are those of 8 bits with 65536 levels instead of 256: a step 257
+times finer. Qualcomm's HTP (ONNX Runtime's QNN provider) and some NPUs multiply 16-bit activations by 8-bit
+weights in hardware. ONNX Runtime and OpenVINO on a CPU have no such kernels and compute the operators between
+the Q/DQ pairs in float. Below opset 21 the standard operators have no 16-bit types: ONNX Runtime's own ones
+are used.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -28,6 +29,12 @@ from ad_compressed_perception.compression.quantization.activation_ranges import 
     Method,
     collect_ranges,
 )
+from ad_compressed_perception.compression.quantization.float_graph import (
+    name_nodes,
+    quiet,
+    require_float,
+    save_float,
+)
 from ad_compressed_perception.core.errors import AdcpError, ModelFileError, RecipeError
 from ad_compressed_perception.core.one_line import one_line, shorten
 from ad_compressed_perception.core.renamed import warn_renamed
@@ -35,8 +42,8 @@ from ad_compressed_perception.onnx_graph.empty_channels import fit_bias_scales
 from ad_compressed_perception.onnx_graph.graph import attribute
 from ad_compressed_perception.onnx_graph.heads import find_heads
 from ad_compressed_perception.onnx_graph.inferred_types import infer_types
-from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized, opset_of
-from ad_compressed_perception.onnx_graph.qdq import QdqGraph
+from ad_compressed_perception.onnx_graph.io import float_constants, is_quantized
+from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS, QdqGraph
 from ad_compressed_perception.onnx_graph.qdq_placement import (
     Placement,
     keep_compute_op_pairs,
@@ -45,7 +52,7 @@ from ad_compressed_perception.onnx_graph.qdq_placement import (
 )
 from ad_compressed_perception.onnx_graph.reserved_names import ReservedNames
 from ad_compressed_perception.onnx_graph.shared_biases import separate_biases
-from ad_compressed_perception.onnx_graph.subgraphs import with_placeholders, without_placeholders
+from ad_compressed_perception.onnx_graph.subgraphs import copied, with_placeholders, without_placeholders
 from ad_compressed_perception.pass_api.passes import Pass, PassContext, PassOptions
 
 if TYPE_CHECKING:
@@ -68,9 +75,6 @@ SHARED_SCALE = "values of different meaning share it"
 _WHOLE = ("GroupNormalization",)
 """Operators that ONNX Runtime would write out, and training runs whole."""
 
-_COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_LEAST_OPSET = 13
-
 
 class QuantizeInt8Options(PassOptions):
     """Options of quantize_int8."""
@@ -85,8 +89,13 @@ class QuantizeInt8Options(PassOptions):
     frames: int | None = Field(
         None, ge=1, description="number of calibration frames used, evenly spaced; all by default"
     )
+    activation_bits: Literal[8, 16] = Field(
+        8,
+        description="of activations; 16: for accelerators with such kernels, on a CPU not fast",
+    )
     reduce_range: bool | Literal["auto"] = Field(
-        "auto", description="7-bit weights; auto: only on an x86 without VNNI, where sums saturate"
+        "auto",
+        description="7-bit weights; auto: only of 8-bit products on an x86 without VNNI, where sums saturate",
     )
     per_channel: bool = Field(True, description="one weight scale per output channel, else one per tensor")
     operators: list[str] = Field(
@@ -114,15 +123,11 @@ class QuantizeInt8Options(PassOptions):
 
 
 class QuantizeInt8(Pass):
-    """Quantizes a float graph to 8-bit integers."""
+    """Quantizes a float graph to 8-bit integers, or to 16-bit activations with 8-bit weights."""
 
     name = "quantize_int8"
     lowers_precision = True
     options_type = QuantizeInt8Options
-    activations: ClassVar[Literal["QUInt8", "QUInt16"]] = "QUInt8"
-    """ONNX Runtime's name of the activations' type."""
-    keeps_activations: ClassVar[bool] = False
-    """Whether ReLU and Clip stay where the quantization range of their output clips equally."""
 
     def apply(self, model: ModelProto, context: PassContext) -> ModelProto:
         """Return the quantized model.
@@ -185,23 +190,17 @@ class QuantizeInt8(Pass):
 
     def _check(self, model: ModelProto) -> None:
         options: QuantizeInt8Options = self.options
-        if is_quantized(model):
-            raise ModelFileError("the model is quantized already; start from its float baseline")
-        if opset_of(model) < _LEAST_OPSET:
-            raise RecipeError(
-                f"{self.name} needs opset {_LEAST_OPSET}, the model has {opset_of(model)}: "
-                "put upgrade_opset before it"
-            )
+        require_float(model, self.name)
         unknown = sorted(set(options.operators) - set(OPERATORS))
         if unknown:
             raise RecipeError(
                 f"pass {self.name!r}: operators: cannot quantize {', '.join(unknown)}; "
                 f"known: {', '.join(OPERATORS)}"
             )
-        kinds = [kind for kind in _COMPUTE if kind in options.operators]
+        kinds = [kind for kind in COMPUTE_OPS if kind in options.operators]
         if not any(node.op_type in kinds for node in model.graph.node):
             raise ModelFileError(f"nothing to quantize: the graph has no {', '.join(kinds) or 'compute ops'}")
-        multiplied = {name for node in model.graph.node if node.op_type in _COMPUTE for name in node.input}
+        multiplied = {name for node in model.graph.node if node.op_type in COMPUTE_OPS for name in node.input}
         for name, values in float_constants(model):
             # Masks of attention are infinite, and what they are added to stays in float.
             if name in multiplied and not np.isfinite(values).all():
@@ -216,8 +215,11 @@ class QuantizeInt8(Pass):
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
         options: QuantizeInt8Options = self.options
+        wide = options.activation_bits == 16
         reduce_range = (
-            saturates_u8s8(context.host) if options.reduce_range == "auto" else options.reduce_range
+            saturates_u8s8(context.host) and not wide
+            if options.reduce_range == "auto"
+            else options.reduce_range
         )
         context.notes["reduce_range"] = reduce_range
         merged = self.merged_activations(context)
@@ -225,18 +227,18 @@ class QuantizeInt8(Pass):
         unmeasured |= {name for name, values in float_constants(model) if not np.isfinite(values).all()}
         left_out = [node.name for node in model.graph.node if unmeasured & {*node.input, *node.output}]
         # The quantizer works in place.
-        copy = type(model).FromString(model.SerializeToString())
+        copy = copied(model)
         names = ReservedNames(copy)
         stored = with_placeholders(copy)
         reserved = TensorsData(ranges.calibration_method, names.renamed(ranges.data))
         try:
-            with _quiet():
+            with quiet():
                 quantizer = QDQQuantizer(
                     copy,
                     options.per_channel,
                     reduce_range,
                     QuantType.QInt8,
-                    QuantType[self.activations],
+                    QuantType.QUInt16 if wide else QuantType.QUInt8,
                     reserved,
                     [],
                     sorted({*excluded, *left_out}),
@@ -246,7 +248,8 @@ class QuantizeInt8(Pass):
                         "WeightSymmetric": True,
                         "TensorQuantOverrides": _per_tensor(copy, reduce_range),
                         # The shared range of a Concat would not clip one of its inputs as its ReLU does.
-                        "QDQKeepRemovableActivations": self.keeps_activations or merged,
+                        # OpenVINO removes 16-bit pairs, and with them the clipping that they would do.
+                        "QDQKeepRemovableActivations": wide or merged,
                     },
                 )
                 quantizer.quantize_model()
@@ -262,6 +265,13 @@ class QuantizeInt8(Pass):
         if merged:
             return keep_compute_op_pairs(QdqGraph(model, quantized, merged_activations=True))
         return quantized
+
+
+class QuantizeInt16(QuantizeInt8):
+    """``quantize_int8`` with ``activation_bits: 16``."""
+
+    name = "quantize_int16"
+    defaults = {"activation_bits": 16}
 
 
 def _per_tensor(model: ModelProto, reduce_range: bool) -> dict[str, list[dict[str, Any]]]:
@@ -285,18 +295,6 @@ def as_floats(ranges: Any) -> dict[str, tuple[float, float]]:
         name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1])))
         for name, data in ranges.items()
     }
-
-
-def name_nodes(model: ModelProto) -> None:
-    """Name unnamed nodes: options exclude nodes by name and scales are named after them."""
-    taken = {node.name for node in model.graph.node}
-    for index, node in enumerate(model.graph.node):
-        if not node.name:
-            name = f"{node.op_type}_{index}"
-            while name in taken:
-                name += "_"
-            node.name = name
-            taken.add(name)
 
 
 def _excluded_nodes(model: ModelProto, patterns: list[str], name: str) -> list[str]:
@@ -326,7 +324,7 @@ def _pre_process(model: ModelProto, context: PassContext) -> ModelProto:
     try:
         # By path: it would strip the weights of a model passed in memory.
         onnx.save(model, str(given))
-        with _quiet():
+        with quiet():
             quant_pre_process(str(given), str(path), skip_symbolic_shape=True)
         prepared = onnx.load(str(path))
         kinds = {node.op_type for node in prepared.graph.node}
@@ -340,24 +338,3 @@ def _pre_process(model: ModelProto, context: PassContext) -> ModelProto:
         prepared = onnx.shape_inference.infer_shapes(model)
     name_nodes(prepared)
     return prepared
-
-
-def save_float(model: ModelProto, context: PassContext) -> Path:
-    """Write the float graph to a file for the calibrators."""
-    import onnx
-
-    path = context.scratch / "float.onnx"
-    onnx.save(model, str(path))
-    return path
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the quantizer's prints and log lines out of the command's own output."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(previous)

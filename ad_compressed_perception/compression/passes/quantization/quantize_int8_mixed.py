@@ -21,9 +21,9 @@ from ad_compressed_perception.compression.passes.quantization.quantize_int8 impo
     QuantizeInt8,
     QuantizeInt8Options,
     as_floats,
-    save_float,
 )
 from ad_compressed_perception.compression.quantization.activation_ranges import collect_ranges
+from ad_compressed_perception.compression.quantization.float_graph import save_float
 from ad_compressed_perception.compression.quantization.mixed_precision import (
     CalibrationAgreement,
     MixedPrecisionSelection,
@@ -36,6 +36,7 @@ from ad_compressed_perception.compression.quantization.sensitivity import (
     measure_sensitivities,
 )
 from ad_compressed_perception.core.errors import DataError, ModelFileError
+from ad_compressed_perception.onnx_graph.graph import Graph
 from ad_compressed_perception.onnx_graph.heads import Heads, find_heads
 from ad_compressed_perception.onnx_graph.metadata import METADATA_KEY
 from ad_compressed_perception.onnx_graph.qdq import COMPUTE_OPS, QdqGraph
@@ -159,7 +160,7 @@ def _measured_tensors(floating: ModelProto, heads: Heads, protect: bool) -> list
 
     After a Concat of boxes and scores only the boxes, being large, would count.
     """
-    produced = {name for node in floating.graph.node for name in node.output}
+    produced = Graph(floating).producers
     inputs = [name for name in heads.head_inputs if name in produced]
     return inputs if protect and inputs else [output.name for output in floating.graph.output]
 

@@ -1,0 +1,218 @@
+# Copyright 2026 The ad_compressed_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""``adcp compress`` writes files of other runtimes and verifies them by running them there."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ad_compressed_perception.backends import create_backend
+from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.compression.passes.export import base
+from ad_compressed_perception.compression.recipe import load_recipe
+from ad_compressed_perception.core.errors import ModelFileError, RecipeError
+from ad_compressed_perception.core.manifest import load_manifest
+from ad_compressed_perception.tasks.pipeline import open_pipeline
+from support.compression import small_recipe, write_images
+from support.exported import noise_frames, reference
+from support.models import WRITERS, write_detector, write_segmenter
+from support.onnx_files import save_model
+
+PACKAGES = {
+    "torch": ("torch",),
+    "executorch": ("torch", "executorch", "torchao"),
+    "litert": ("torch", "ai_edge_litert", "litert_torch", "ai_edge_quantizer"),
+}
+SUFFIXES = {"torch": ".pt2", "executorch": ".pte", "litert": ".tflite"}
+QUANTIZING = ("executorch", "litert")
+
+
+def require(runtime: str) -> None:
+    """Skip where a package of a runtime is missing."""
+    missing = [name for name in PACKAGES[runtime] if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"), 40)
+
+
+def export_recipe(folder: Path, runtime: str, precision: str = "fp32", **fields: Any) -> Any:
+    passes = ["optimize", {f"export_{runtime}": {"precision": precision}}]
+    return small_recipe(folder, **{"passes": passes, "backend": runtime, **fields})
+
+
+@pytest.mark.parametrize("task", ["detection", "planning"])
+@pytest.mark.parametrize("runtime", sorted(SUFFIXES))
+def test_a_float_file_of_another_runtime_agrees_on_every_frame(
+    tmp_path: Path, images: Path, runtime: str, task: str
+) -> None:
+    require(runtime)
+    model = WRITERS[task](tmp_path / "model")
+
+    result = compress_model(
+        load_manifest(model), export_recipe(tmp_path / "recipe", runtime), str(images), work=tmp_path / "work"
+    )
+
+    stored = load_manifest(result.manifest.folder)
+    entry = stored.variant("small")
+    assert (entry.backend, entry.file, entry.precision) == (runtime, f"small{SUFFIXES[runtime]}", "fp32")
+    assert result.verdict.status == "accepted"
+    assert result.verification.agreement.score > 0.999
+    pipeline = open_pipeline(stored, "small")
+    assert pipeline.session.info.backend == runtime
+    pipeline.close()
+
+
+@pytest.mark.parametrize("runtime", QUANTIZING)
+def test_an_int8_detector_keeps_its_scores(tmp_path: Path, images: Path, runtime: str) -> None:
+    """Under one scale with boxes of some pixels, scores of 0..1 would keep no more than a few values."""
+    require(runtime)
+    model = write_detector(tmp_path / "model")
+
+    result = compress_model(
+        load_manifest(model), export_recipe(tmp_path / "recipe", runtime, "int8"), str(images),
+        work=tmp_path / "work",
+    )  # fmt: skip
+
+    stored = load_manifest(result.manifest.folder)
+    assert result.verification.agreement.score > 0.9
+    session = open_pipeline(stored, "small").session
+    (spec,) = session.info.inputs
+    output = session.infer({spec.name: np.random.default_rng(0).random(spec.shape).astype(np.float32) * 255})
+    scores = output["output"][..., 4:]
+    assert len(np.unique(scores)) > 20
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        # Measured: it agrees to 0.09, and the gate rejects the file; the default segmenter's agrees to 0.998.
+        pytest.param(one, marks=pytest.mark.xfail(reason="LiteRT's int8 of this graph is wrong", strict=True))
+        if one == "litert"
+        else one
+        for one in QUANTIZING
+    ],
+)
+def test_an_int8_segmenter_runs_on_integers(tmp_path: Path, images: Path, runtime: str) -> None:
+    require(runtime)
+    model = write_segmenter(tmp_path / "model")
+    result = compress_model(
+        load_manifest(model), export_recipe(tmp_path / "recipe", runtime, "int8"), str(images),
+        work=tmp_path / "work",
+    )  # fmt: skip
+    assert result.variant.precision == "int8"
+    assert result.variant.figures["integer_coverage"] == 1.0
+    assert result.verification.agreement.score > 0.9
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_weights_that_the_quantizer_stores_apart_stay_in_the_file(tmp_path: Path, precision: str) -> None:
+    """The quantizer writes weights of some size behind the model's table, by their place in the file."""
+    require("litert")
+    from ad_compressed_perception.compression.passes.export.litert import write_litert
+
+    rng = np.random.default_rng(1)
+    weight = numpy_helper.from_array(rng.normal(0, 0.05, (64, 64, 3, 3)).astype(np.float32), "w")
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])]
+    sizes: Any = [1, 64, 12, 12]
+    source = save_model(tmp_path / "wide.onnx", nodes, [weight], {"x": sizes}, {"y": sizes})
+    frames = noise_frames(4, tuple(sizes))
+
+    write_litert(source, tmp_path / "wide.tflite", precision, frames)  # type: ignore[arg-type]
+
+    expected = reference(source, frames[0])["y"]
+    found = create_backend("litert").load(tmp_path / "wide.tflite", {}).infer(frames[0])["y"]
+    # fp16 keeps 11 bits of a weight, int8 two steps of 1/255 of a range.
+    assert np.abs(found - expected).max() < {"fp16": 1e-3, "int8": 0.03}[precision] * np.abs(expected).max()
+
+
+def test_half_precision_is_what_the_file_computes(tmp_path: Path) -> None:
+    require("torch")
+    from ad_compressed_perception.compression.passes.export.torch_program import write_torch
+
+    source = write_segmenter(tmp_path / "model") / "fp32.onnx"
+    write_torch(source, tmp_path / "half.pt2", "fp16")
+    session = create_backend("torch").load(tmp_path / "half.pt2", {})
+    assert session.info.precision == "fp16"
+    assert {spec.dtype for spec in (*session.info.inputs, *session.info.outputs)} == {"float32"}
+    with pytest.raises(RecipeError, match="static_int8_executorch"):
+        write_torch(source, tmp_path / "int8.pt2", "int8")
+
+
+def test_bytes_of_an_image_stay_the_input_and_half_precision_is_refused(tmp_path: Path) -> None:
+    require("torch")
+    from ad_compressed_perception.compression.passes.export.torch_program import write_torch
+
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Relu", ["f"], ["y"]),
+    ]
+    path = save_model(tmp_path / "bytes.onnx", nodes, [], {"x": [1, 4]}, {"y": [1, 4]})
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    write_torch(model, tmp_path / "bytes.pt2")
+    session = create_backend("torch").load(tmp_path / "bytes.pt2", {})
+    found = session.infer({"x": np.array([[0, 1, 200, 255]], np.uint8)})
+    assert found["y"].tolist() == [[0.0, 1.0, 200.0, 255.0]]
+
+    weight = numpy_helper.from_array(np.ones(4, np.float16), "w")
+    half = save_model(
+        tmp_path / "half.onnx", [helper.make_node("Mul", ["x", "w"], ["y"])], [weight], {"x": [1, 4]},
+        {"y": [1, 4]}, dtype=TensorProto.FLOAT16,
+    )  # fmt: skip
+    with pytest.raises(ModelFileError, match="in half precision"):
+        write_torch(half, tmp_path / "half.pt2")
+
+
+def test_an_operator_without_equivalent_is_named(tmp_path: Path) -> None:
+    require("torch")
+    from ad_compressed_perception.compression.passes.export.torch_program import write_torch
+
+    nodes = [
+        helper.make_node("Relu", ["x"], ["y"]),
+        helper.make_node("Det", ["y"], ["z"], "determinant"),
+    ]
+    path = save_model(tmp_path / "det.onnx", nodes, [], {"x": [1, 3, 3]}, {"z": [1]})
+    with pytest.raises(ModelFileError, match="Det .*determinant"):
+        write_torch(path, tmp_path / "det.pt2")
+    open_size = save_model(tmp_path / "open.onnx", nodes[:1], [], {"x": [1, "height", 3]}, {"y": [1, "h", 3]})
+    with pytest.raises(ModelFileError, match="sizes that are not fixed"):
+        write_torch(open_size, tmp_path / "open.pt2")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"passes": [{"export_torch": {}}, "optimize"]}, "must be the last"),
+        ({"backend": "onnxruntime"}, "set backend: torch"),
+        ({"store": "packed"}, "packed holds ONNX files only"),
+    ],
+)
+def test_a_recipe_that_runs_the_file_elsewhere_is_refused(
+    tmp_path: Path, fields: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(RecipeError, match=reason):
+        export_recipe(tmp_path, "torch", **fields)
+
+
+def test_another_backend_and_missing_packages_are_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source does not exist: an error that came after opening it would name it."""
+    manifest = load_manifest(write_segmenter(tmp_path / "model"))
+    recipe = load_recipe("static_int8_litert")
+    with pytest.raises(RecipeError, match="leave the backend out"):
+        compress_model(manifest, recipe, "nowhere", work=tmp_path / "work", backend="openvino")
+    monkeypatch.setattr(base, "find_spec", lambda name: None if name == "litert_torch" else object())
+    with pytest.raises(RecipeError, match="pip install litert-torch$"):
+        compress_model(manifest, recipe, "nowhere", work=tmp_path / "work")
