@@ -5,7 +5,7 @@
 The measure follows the task: F1 of matched boxes, share of equal pixels, largest difference of the
 steering-wheel angle, share of frames with the same strongest label. Where the reference finds nothing that
 could agree, as on noise, the raw outputs decide, and only for the baseline's own file: of a lossy variant
-nothing is known then.
+nothing is known then. Heads of a model that has several are judged one by one; the worst one decides.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ad_compressed_perception.core.results import Classification, Detections, LabelMask, Result, Trajectory
+from ad_compressed_perception.core.results import (
+    Classification,
+    Detections,
+    HeadResults,
+    LabelMask,
+    Result,
+    Trajectory,
+)
 from ad_compressed_perception.metrics.agreement import (
     DetectionAgreement,
     SegmentationAgreement,
@@ -40,6 +47,7 @@ MOST_OUTPUT_ERROR: Final = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2}
 _FEWEST_LOST = 5
 """Frames or objects of a label that the reference has and the cell never: fewer may lie at the threshold."""
 _LEAST_PIXELS_SHARE = 1e-3
+_WORST_LAST: Final[tuple[CellStatus, ...]] = ("ok", "undecided", "wrong")
 
 
 class AgreementOfCell:
@@ -47,6 +55,7 @@ class AgreementOfCell:
 
     def __init__(self) -> None:
         """Begin with no frame."""
+        self._heads: dict[str, AgreementOfCell] = {}
         self._detections = DetectionAgreement()
         self._masks: SegmentationAgreement | None = None
         self._label_frames: dict[str, int] = {}
@@ -61,7 +70,10 @@ class AgreementOfCell:
         """Compare one frame: decoded results, and the raw outputs where names and shapes are the same."""
         self._frames += 1
         self._add_outputs(expected, outputs)
-        if isinstance(reference, Detections) and isinstance(found, Detections):
+        if isinstance(reference, HeadResults) and isinstance(found, HeadResults):
+            for name, result in reference.items():
+                self._heads.setdefault(name, AgreementOfCell()).add(result, found[name], expected, outputs)
+        elif isinstance(reference, Detections) and isinstance(found, Detections):
             self._detections += detection_agreement(reference, found)
         elif isinstance(reference, LabelMask) and isinstance(found, LabelMask):
             self._add_masks(reference, found)
@@ -85,6 +97,8 @@ class AgreementOfCell:
             is_lossy: whether the file is another one than the baseline's, or its weights are integers.
             max_drop: largest loss of agreement of a lossy cell.
         """
+        if self._heads:
+            return self._judge_heads(precision, is_lossy, max_drop)
         measure, value, evidence = self._measured()
         limit = self._limit(measure, precision, is_lossy, max_drop)
         if (
@@ -103,7 +117,7 @@ class AgreementOfCell:
             failed_frames=self._failed,
             output_error=self._output_error,
         )
-        reasons = [f"{self._failed} frames without a result: {self._failure}"] if self._failed else []
+        reasons = self._without_result()
         if evidence and not _holds(measure, value, limit):
             comparison = "above" if measure in (STEERING, OUTPUTS) else "below"
             reasons.append(f"{measure} {value:.4g} is {comparison} {limit:.4g}")
@@ -113,6 +127,23 @@ class AgreementOfCell:
         if not evidence:
             return figures, "undecided", ["the reference finds nothing on these frames that could agree"]
         return figures, "ok", []
+
+    def _judge_heads(
+        self, precision: str, is_lossy: bool, max_drop: float
+    ) -> tuple[CellAgreement, CellStatus, list[str]]:
+        """Return the worst head's figures and status, and the reasons of all heads."""
+        judged = {name: head.judge(precision, is_lossy, max_drop) for name, head in self._heads.items()}
+        worst = max(judged, key=lambda name: _WORST_LAST.index(judged[name][1]))
+        figures, status, _ = judged[worst]
+        measure = f"{figures.measure} of {worst}"
+        figures = figures.model_copy(update={"measure": measure, "failed_frames": self._failed})
+        reasons = self._without_result()
+        status = "wrong" if reasons else status
+        reasons += [f"head {name!r}: {why}" for name, (_, _, found) in judged.items() for why in found]
+        return figures, status, reasons
+
+    def _without_result(self) -> list[str]:
+        return [f"{self._failed} frames without a result: {self._failure}"] if self._failed else []
 
     def _add_outputs(self, expected: Outputs, outputs: Outputs) -> None:
         same = (

@@ -25,7 +25,7 @@ from ad_compressed_perception.backends.choose_variant import missing_runtime
 from ad_compressed_perception.cli.main import app
 from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest
 from ad_compressed_perception.core.registry import BACKENDS
-from ad_compressed_perception.core.results import Detections, LabelMask, Trajectory
+from ad_compressed_perception.core.results import Detections, HeadResults, LabelMask, Trajectory
 from ad_compressed_perception.report.parity_markdown import render_parity
 from ad_compressed_perception.report.schemas.parity import Parity
 from ad_compressed_perception.workspace.save_manifest import save_manifest
@@ -244,6 +244,28 @@ def test_a_rare_label_is_not_hidden_by_frequent_ones() -> None:
     persons = [boxes(0.0, class_id=1) for _ in range(5)]
     status, reasons = judged(frames + persons, [*frames, *[boxes() for _ in range(5)]])
     assert (status, reasons) == ("wrong", ["label 'person' is lost"])
+
+
+def test_each_head_of_several_is_judged_by_its_own_measure() -> None:
+    """A planner off by 2 mrad is wrong, however well the boxes of the other head agree."""
+    objects = boxes(*range(0, 500, 10))
+    reference = [HeadResults({"objects": objects, "path": steering(angle)}) for angle in (0.0, 0.1)]
+    found = [HeadResults({"objects": objects, "path": steering(angle)}) for angle in (0.002, 0.1)]
+    assert judged(reference, reference) == ("ok", [])
+    assert judged(reference, found) == ("wrong", ["head 'path': steering, rad 0.002 is above 0.001"])
+    lost = [HeadResults({"objects": boxes(), "path": one["path"]}) for one in reference]
+    assert judged(reference, lost)[1] == [
+        "head 'objects': f1 0 is below 0.99",
+        "head 'objects': label 'car' is lost",
+    ]
+
+    agreement = AgreementOfCell()
+    for one, other in zip(reference, found, strict=True):
+        agreement.add(one, other, {}, {})
+    agreement.fail("it ended")
+    figures, _, reasons = agreement.judge("fp32", False, 0.05)
+    assert (figures.measure, figures.failed_frames) == ("steering, rad of path", 1)
+    assert reasons[0] == "1 frames without a result: it ended"
 
 
 def test_not_a_number_in_an_output_is_no_agreement() -> None:

@@ -41,11 +41,21 @@ class Drive:
         recorder.listen("/planning/timing", DiagnosticArray)
         recorder.listen("/planning/trajectory", PathMessage)
 
+    def wait_until_heard(self) -> None:
+        """Send frames of long before until the node reports one: a frame of the test is sent only once."""
+        stamp_ns = START_NS - 1000 * PERIOD_NS
+        image = image_message(gray_image(0), stamp_ns)
+        self.recorder.wait_for(lambda: stamp_ns in self.reports(), lambda: self.camera.publish(image))
+
     def reports(self) -> dict[int, tuple[str, str]]:
         """Return stamp to outcome and reason."""
         messages = self.recorder.received["/planning/timing"]
         found = [report.timing for message in messages for report in reports_of(message)]
         return {one.stamp_ns: (one.outcome, one.reason) for one in found}
+
+    def next_place(self) -> int:
+        """Return the place after the last one reported."""
+        return (max(self.reports()) - START_NS) // PERIOD_NS + 1
 
     def frame(self, place: int, speed_mps: float | None = None) -> tuple[str, str]:
         """Send the frame of a place, with odometry of its stamp, until it is reported."""
@@ -76,14 +86,15 @@ def test_what_is_missing_fails_the_frame_and_a_gap_begins_anew(tmp_path: Path, r
     with node_process("planning_node", *arguments, log=tmp_path / "log") as node:
         subscribed = ("/image", "/vehicle/odometry")
         recorder.wait_for(lambda: all(recorder.node.count_subscribers(topic) for topic in subscribed))
+        drive.wait_until_heard()
         outcome, reason = drive.frame(0)
         assert outcome == "failed"
         assert "input 'previous': 2 earlier images are needed, 0 follow" in reason
         drive.frame(1)
         outcome, reason = drive.frame(2)
         assert (outcome, "no message on /vehicle/odometry yet" in reason) == ("failed", True)
-        recorder.wait_for(lambda: drive.frame(len(drive.reports()), 2.0)[0] == "processed")
-        place = len(drive.reports())
+        recorder.wait_for(lambda: drive.frame(drive.next_place(), 2.0)[0] == "processed")
+        place = drive.next_place()
         assert drive.frame(place, 2.0)[0] == "processed"
         trajectory = recorder.wait_for(lambda: recorder.received["/planning/trajectory"])[-1]
         assert as_ns(trajectory.header.stamp) >= START_NS

@@ -22,7 +22,8 @@ class CellAgreement(StrictModel):
     """How a cell's results agree with the reference's on the same frames."""
 
     measure: str = Field(
-        description="f1, equal pixels, steering, rad (largest difference), equal labels or outputs"
+        description="f1, equal pixels, steering, rad (largest difference), equal labels or outputs; of a "
+        "model with several heads with the name of the worst one"
     )
     value: Figure = Field(description="as measured over all frames")
     limit: float = Field(description="what it must reach, or for a difference must not exceed")

@@ -79,6 +79,14 @@ class ExportPass(Pass):
         """Write the file; return notes for the report."""
 
 
+def needed_frames(precision: Precision, frames: Iterable[Feeds]) -> list[Feeds]:
+    """Return the calibration frames of an int8 file; raise RecipeError where there are none."""
+    given = list(frames) if precision == "int8" else []
+    if precision == "int8" and not given:
+        raise RecipeError("int8 needs calibration frames")
+    return given
+
+
 @contextlib.contextmanager
 def converting(what: str) -> Iterator[None]:
     """Keep a converter's own output away, and turn what it raises into a ModelFileError of one line."""

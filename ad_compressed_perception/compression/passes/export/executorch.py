@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.backends.program_names import METHOD
 from ad_compressed_perception.backends.torch_layers import operator_name
-from ad_compressed_perception.compression.passes.export.base import ExportPass, Precision, converting
-from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.compression.passes.export.base import (
+    ExportPass,
+    Precision,
+    converting,
+    needed_frames,
+)
 from ad_compressed_perception.core.tensors import Feeds
 
 if TYPE_CHECKING:
@@ -67,6 +71,7 @@ def write_executorch(
     """
     from ad_compressed_perception.compression.passes.export.torch_graph import torch_graph
 
+    given = needed_frames(precision, frames)
     made = torch_graph(model, precision)
     notes: dict[str, Any] = {"precision": precision}
     with converting("ExecuTorch"):
@@ -75,7 +80,7 @@ def write_executorch(
 
         program = made.exported()
         if precision == "int8":
-            program, kept = _quantized(made, program, list(frames))
+            program, kept = _quantized(made, program, given)
             notes["float_nodes"] = kept
         edge = to_edge_transform_and_lower(
             program,
@@ -93,8 +98,6 @@ def _quantized(made: TorchGraph, program: Any, frames: list[Feeds]) -> tuple[Any
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    if not frames:
-        raise RecipeError("int8 needs calibration frames")
     graph_module = program.module()
     quantizer = XNNPACKQuantizer().set_global(_config())
     chosen, kept = float_filter(made, graph_module, frames)

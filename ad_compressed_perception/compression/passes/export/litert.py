@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from ad_compressed_perception.backends.litert_backend import COMPUTE_OPERATORS, SUFFIX, open_interpreter
 from ad_compressed_perception.backends.program_names import ProgramNames
-from ad_compressed_perception.compression.passes.export.base import ExportPass, Precision, converting
-from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.compression.passes.export.base import (
+    ExportPass,
+    Precision,
+    converting,
+    needed_frames,
+)
 from ad_compressed_perception.core.tensors import Feeds
 
 _TRACE = b"torch.export."
@@ -69,11 +73,11 @@ def write_litert(
     """
     from ad_compressed_perception.compression.passes.export.torch_graph import torch_graph
 
-    given = list(frames)
-    if precision == "int8" and not given:
-        raise RecipeError("int8 needs calibration frames")
+    given = needed_frames(precision, frames)
     made = torch_graph(model)
     notes: dict[str, Any] = {"precision": precision}
+    if precision == "int8":
+        made = _with_kept_biases(made, given)
     with converting("LiteRT"):
         import litert_torch
 
@@ -87,6 +91,16 @@ def write_litert(
         if precision != "fp32":
             out.write_bytes(_renamed(out.read_bytes(), made.names))
     return notes
+
+
+def _with_kept_biases(made: TorchGraph, frames: list[Feeds]) -> TorchGraph:
+    """Return the graph with biases that fit into 32 bits: LiteRT's quantizer clips others without a word."""
+    from ad_compressed_perception.compression.passes.export.torch_graph import torch_graph
+    from ad_compressed_perception.onnx_graph.int32_biases import keep_biases
+    from ad_compressed_perception.onnx_graph.subgraphs import copied
+
+    model = copied(made.model)
+    return torch_graph(model) if keep_biases(model, made.ranges(frames)) else made
 
 
 def _renamed(content: bytes, names: ProgramNames) -> bytes:
