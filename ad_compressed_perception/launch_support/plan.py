@@ -156,8 +156,10 @@ def perception_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     ]
     limits = _monitor_limits(arguments, tasks)
     if not parse_bool(arguments, "monitor"):
-        if limits:
-            raise AdcpError(f"{next(iter(limits))} is a parameter of the monitor: set monitor:=true, too")
+        # The planner listens to the odometry, too.
+        unused = [name for name in limits if name != "odometry_topic" or "planning" not in tasks]
+        if unused:
+            raise AdcpError(f"{unused[0]} is a parameter of the monitor: set monitor:=true, too")
         return nodes
     watched = {f"{task}.baseline": node.full_name for task, node in zip(tasks, nodes, strict=True)}
     return [*nodes, _monitor(namespace, watched | limits | clock_of(arguments))]

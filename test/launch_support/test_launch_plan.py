@@ -310,6 +310,10 @@ def test_the_monitor_of_perception_watches_its_nodes() -> None:
 def test_a_deadline_that_nothing_would_check_is_refused() -> None:
     with pytest.raises(AdcpError, match="detection.deadline_ms is a parameter of the monitor: set monitor:="):
         perception_nodes(arguments(deadline_ms="50"))
+    with pytest.raises(AdcpError, match="odometry_topic is a parameter of the monitor: set monitor:="):
+        perception_nodes(arguments(tasks="detection", odometry_topic="/odom"))
+    planner = perception_nodes(arguments(tasks="planning", odometry_topic="/odom"))
+    assert [node.name for node in planner] == ["planning"], "the planner listens to it, without a monitor too"
     with pytest.raises(AdcpError, match="monitor:=yes is neither true nor false"):
         perception_nodes(arguments(monitor="yes"))
 
