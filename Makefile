@@ -6,6 +6,7 @@ VENV ?= .venv
 PYTHON ?= $(shell $(VENV)/bin/python -S -c '' 2>/dev/null && echo $(VENV)/bin/python || echo python3)
 WORKSPACE ?= .
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 OUT ?= adcp_work/demo
 CAMPAIGN_MINUTES ?= 30
 # What reads files, messages and arguments, by the libraries whose oldest versions are tried.
@@ -25,7 +26,7 @@ export ADCP_MLSERVER_PYTHON ?= $(wildcard $(abspath $(VENV))/mlserver/bin/python
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
 		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKSPACE=$(WORKSPACE) PYTEST_ARGS= BAG= MODELS= OUT= SEED= CAMPAIGN_MINUTES="
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKSPACE=$(WORKSPACE) PYTEST_ARGS= TEST_PROCESSES= BAG= MODELS= OUT= SEED= CAMPAIGN_MINUTES="
 
 setup: ## Create the virtual environment and build the package (a no-op when nothing changed)
 	@$(PYTHON) -S dev/setup_env.py --venv "$(VENV)" --workspace "$(WORKSPACE)"
@@ -40,8 +41,8 @@ demo: setup ## Run all steps on the built-in road camera, report in OUT=; BAG= r
 	@$(BIN)/python -m ad_road_simulation.demo \
 		$(if $(BAG),--bag "$(BAG)") $(if $(MODELS),--models "$(MODELS)") --out "$(OUT)"
 
-test: setup ## Run all tests: PYTEST_ARGS= are passed on
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup ## Run all tests, a file at a time in each of TEST_PROCESSES= (2): PYTEST_ARGS= are passed on
+	@$(BIN)/python -m pytest -n "$(TEST_PROCESSES)" --dist loadfile $(PYTEST_ARGS)
 
 oldest: setup ## Run the quick tests with the oldest versions that setup.py allows
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info >= (3, 12))" \

@@ -114,6 +114,7 @@ setup(
             "av>=16",
             "colcon-common-extensions",
             "mypy",
+            "pytest-xdist",
             "ruff",
             "types-PyYAML",
             "types-psutil",
