@@ -41,7 +41,7 @@ class Drive:
         recorder.listen("/planning/timing", DiagnosticArray)
         recorder.listen("/planning/trajectory", PathMessage)
 
-    def wait_until_heard(self) -> None:
+    def wait_until_received(self) -> None:
         """Send frames of long before until the node reports one: a frame of the test is sent only once."""
         stamp_ns = START_NS - 1000 * PERIOD_NS
         image = image_message(gray_image(0), stamp_ns)
@@ -86,7 +86,7 @@ def test_what_is_missing_fails_the_frame_and_a_gap_begins_anew(tmp_path: Path, r
     with node_process("planning_node", *arguments, log=tmp_path / "log") as node:
         subscribed = ("/image", "/vehicle/odometry")
         recorder.wait_for(lambda: all(recorder.node.count_subscribers(topic) for topic in subscribed))
-        drive.wait_until_heard()
+        drive.wait_until_received()
         outcome, reason = drive.frame(0)
         assert outcome == "failed"
         assert "input 'previous': 2 earlier images are needed, 0 follow" in reason
