@@ -1,9 +1,10 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Processor features for low-precision arithmetic, and the installed versions of the tools."""
+"""Processors and their features for low-precision arithmetic, and the installed versions of the tools."""
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from dataclasses import dataclass
@@ -31,6 +32,13 @@ class HostInfo:
     machine: str
     cpu: str
     isa: tuple[str, ...]
+
+
+def usable_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def read_host(cpuinfo: Path = Path("/proc/cpuinfo")) -> HostInfo:

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Channels whose bias does not fit into the 32-bit integer that a quantizer stores it in.
 
-The scale of an integer bias is its operator's input scale times the channel's weight scale (Jacob et al., CVPR
-2018, section 2.4). A channel with weights of nearly 0 has a scale of nearly 0, so its bias is clipped: a network
-that gives one class a constant score loses that class. A weight just large enough for the bias keeps it.
+The scale of an integer bias is its operator's input scale times the channel's weight scale (Jacob et al.,
+CVPR 2018, section 2.4). A channel with weights of nearly 0 has a scale of nearly 0, so its bias is clipped: a
+network that gives one class a constant score loses that class. A weight just large enough for the bias keeps
+it.
 """
 
 from __future__ import annotations

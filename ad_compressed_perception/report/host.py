@@ -9,7 +9,7 @@ import platform
 
 import psutil
 
-from ad_compressed_perception.core.host import read_host, tool_versions
+from ad_compressed_perception.core.host import read_host, tool_versions, usable_cores
 from ad_compressed_perception.report.schemas.host import Host
 
 
@@ -21,15 +21,9 @@ def describe_host() -> Host:
         machine=processor.machine,
         cpu=processor.cpu,
         cpu_features=list(processor.isa),
-        logical_cores=_usable_cores(),
+        logical_cores=usable_cores(),
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         python=platform.python_version(),
         ros_distro=os.environ.get("ROS_DISTRO") or None,
         packages=tool_versions(),
     )
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 0

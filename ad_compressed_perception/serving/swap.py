@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from threading import Event, Lock, Thread
+from threading import BoundedSemaphore, Event, Lock, Thread
 from time import perf_counter
 from typing import Any, Literal
 
 from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.host import usable_cores
 from ad_compressed_perception.core.one_line import describe_error
 from ad_compressed_perception.serving.candidate_check import Checked
 from ad_compressed_perception.serving.loading import Loading
@@ -25,6 +26,10 @@ from ad_compressed_perception.serving.served_model import ModelIdentity, ServedM
 
 Kind = Literal["swap", "load", "promote", "rollback"]
 NOBODY = ModelIdentity()
+OTHER_LOAD_LIMIT_S = 3.0
+"""For so long a load waits until others of its process have ended; one that hangs must not hold it up."""
+# A load keeps a core busy: several at once would take the cores of the frames.
+_running_loads = BoundedSemaphore(max(1, usable_cores() - 1))
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,10 @@ class Attempt:
     def _prepare(self) -> Candidate:
         steps, self._steps = self._steps, None  # they hold the model that serves
         assert steps is not None
+        may_load = self._owned and _running_loads.acquire(timeout=min(OTHER_LOAD_LIMIT_S, self._limit_s / 2))
         try:
+            if self._canceled:
+                raise AdcpError(self._canceled)
             start = perf_counter()
             model = steps.load()
             loaded = perf_counter()
@@ -210,6 +218,8 @@ class Attempt:
             )
             return Candidate(model, settings, report)
         finally:
+            if may_load:
+                _running_loads.release()
             self._memory.stop()
             self._ended.set()
             self._on_end()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,6 +85,7 @@ def drive(
     finished routes; the same command resumes with the others.
     """
     from ad_compressed_perception.cli.progress_bar import ProgressBar
+    from ad_compressed_perception.core.host import usable_cores
     from ad_road_simulation.closed_loop.drive import DriveOptions, run_drive
 
     manifest, names = _model(model_dir, variants, work)
@@ -98,7 +98,7 @@ def drive(
         weather=weather,
         seed=seed,
         latency=latency,
-        jobs=jobs or _cores(),
+        jobs=jobs or usable_cores(),
     )
     with ProgressBar(logs_steps=True) as bar:
         report = run_drive(manifest, options, bar)
@@ -133,10 +133,6 @@ def _with_faults(manifest: Manifest, names: list[str], faults: list[str]) -> lis
     if requests and not injected:
         raise ManifestError("--fault needs a variant besides the baseline, which is the standby")
     return [FaultedVariant(name, request).label for name in injected for request in requests]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _show(report: DriveReport) -> None:

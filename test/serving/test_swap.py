@@ -19,6 +19,7 @@ import yaml
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.image.decode import Frame
+from ad_compressed_perception.serving import swap
 from ad_compressed_perception.serving.candidate_check import OF_THE_GATE, Checked, check_candidate
 from ad_compressed_perception.serving.model_set import ModelSet
 from ad_compressed_perception.serving.recent_frames import RecentFrame, RecentFrames
@@ -183,6 +184,48 @@ def test_a_load_that_takes_too_long_is_given_up(detector: Path) -> None:
 
     assert "load_timeout_s is 0.2" in report.reason
     assert models.previous is None
+
+
+def test_a_load_waits_for_that_of_another_node_unless_that_one_hangs(
+    detector: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two cores, two loads at once left none for the frames; one that hangs holds nobody up for long."""
+    monkeypatch.setattr(swap, "_running_loads", threading.BoundedSemaphore(1))
+    release, begun = threading.Event(), threading.Event()
+    nodes = []
+    for _ in range(2):
+        models = ModelSet()
+        models.exchange(serve(detector))
+        nodes.append(Swaps(models))
+
+    def slow() -> ServedModel:
+        begun.set()
+        release.wait(PATIENCE_S)
+        return serve(detector, "same")
+
+    monkeypatch.setattr(swap, "OTHER_LOAD_LIMIT_S", PATIENCE_S)
+    first = begin(nodes[0], slow)
+    assert begun.wait(PATIENCE_S)
+    order: list[str] = []
+    second = begin(nodes[1], lambda: order.append("second") or serve(detector, "same"))  # type: ignore[func-returns-value]
+    time.sleep(0.1)
+    assert order == [], "it waits for the first"
+    release.set()
+    for attempt, node in zip((first, second), nodes, strict=True):
+        attempt.wait()
+        assert node.finish(attempt).reason == ""
+
+    release.clear()
+    begun.clear()
+    monkeypatch.setattr(swap, "OTHER_LOAD_LIMIT_S", 0.05)
+    hanging = begin(nodes[0], slow)
+    assert begun.wait(PATIENCE_S)
+    other = begin(nodes[1], lambda: serve(detector))
+    other.wait()
+    assert nodes[1].finish(other).reason == "" and not hanging.is_done
+    release.set()
+    hanging.wait()
+    nodes[0].finish(hanging)
 
 
 def test_a_promoted_shadow_is_the_one_that_was_checked(detector: Path) -> None:

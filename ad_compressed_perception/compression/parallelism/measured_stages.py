@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from ad_compressed_perception.analysis.throughput import Flow, FlowRatio, flow_r
 from ad_compressed_perception.backends import Session, create_backend
 from ad_compressed_perception.backends.stage_file import StageFile, read_stage_file
 from ad_compressed_perception.backends.staged_backend import StagedBackend
+from ad_compressed_perception.core.host import usable_cores
 from ad_compressed_perception.core.tensors import Feeds
 from ad_compressed_perception.training.pruning.channel_timing import Runtime
 
@@ -65,7 +65,7 @@ class StagedFlow:
     def sentence(self, stages: int) -> str:
         """Return what was measured, and whether it pays, as a sentence."""
         staged, single, same = (self.flows[name].medians() for name in (STAGED, SINGLE, SAME_THREADS))
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         few = f" This host has {cores} cores for {self.threads} threads." if cores < self.threads else ""
         better = self.threads if same["throughput_hz"] > single["throughput_hz"] else 1
         verdict = (
@@ -137,7 +137,7 @@ def measure_staged(
 
         staged = StagedBackend().load(path, options or {})
         stack.callback(staged.close)
-        threads = getattr(staged, "total_threads", 0) or os.cpu_count() or 1
+        threads = getattr(staged, "total_threads", 0) or usable_cores()
         backend, described = create_backend(runtime.backend), read_stage_file(path)
         sessions = {
             STAGED: staged,

@@ -11,7 +11,6 @@ several outputs the noise-to-signal ratios are averaged, so that outputs of smal
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.core.host import usable_cores
 from ad_compressed_perception.core.progress import Advance, no_advance
 from ad_compressed_perception.onnx_graph.graph import remove_dead
 from ad_compressed_perception.onnx_graph.qdq import QdqGraph, QuantizedTensor
@@ -121,17 +121,10 @@ def measure_sensitivities(
     def measure(tensor: QuantizedTensor) -> Sensitivity:
         return Sensitivity(tensor, noise.sqnr_db(graph.only(tensor.name)))
 
-    workers = max(1, min(_MAX_WORKERS, available_cores()))
+    workers = max(1, min(_MAX_WORKERS, usable_cores()))
     found = []
     with ThreadPoolExecutor(workers) as pool:
         for result in pool.map(measure, tensors):
             found.append(result)
             advance(len(found), len(tensors))
     return sorted(found, key=lambda sensitivity: sensitivity.sqnr_db)
-
-
-def available_cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

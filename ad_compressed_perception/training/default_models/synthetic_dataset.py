@@ -127,11 +127,6 @@ def empty_dataset(size: tuple[int, int]) -> SyntheticDataset:
     )
 
 
-def available_jobs() -> int:
-    """Return the number of processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _render(folder: Path, spec: SyntheticDatasetSpec, jobs: int, progress: Progress) -> None:
     for kind, (width, height) in spec.sizes.items():
         _allocate(folder / f"{kind}_images.npy", (spec.frames, height, width, 3))

@@ -16,6 +16,7 @@ import torch
 from onnx import ModelProto
 
 from ad_compressed_perception.core.errors import RecipeError
+from ad_compressed_perception.core.host import usable_cores
 from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256, load_manifest
 from ad_compressed_perception.core.progress import Progress
 from ad_compressed_perception.onnx_graph.io import check_model
@@ -26,7 +27,6 @@ from ad_compressed_perception.training.default_models.segmentation_task import S
 from ad_compressed_perception.training.default_models.synthetic_dataset import (
     SyntheticDataset,
     SyntheticDatasetSpec,
-    available_jobs,
     open_dataset,
     render_dataset,
 )
@@ -81,7 +81,7 @@ def prepare_dataset(configs: list[TrainConfig], work: Path, progress: Progress, 
     spec = SyntheticDatasetSpec(source, frames, seed, dict(sorted(sizes.items())))
     key = hashlib.sha256(json.dumps([frames, seed, sorted(sizes.items())]).encode()).hexdigest()[:12]
     folder = work / source / key
-    render_dataset(folder, spec, jobs or available_jobs(), progress)
+    render_dataset(folder, spec, jobs or usable_cores(), progress)
     return folder
 
 
