@@ -194,7 +194,7 @@ class Attempt:
     def _prepare(self) -> Candidate:
         steps, self._steps = self._steps, None  # they hold the model that serves
         assert steps is not None
-        may_load = self._owned and _running_loads.acquire(timeout=min(OTHER_LOAD_LIMIT_S, self._limit_s / 2))
+        has_slot = self._owned and _running_loads.acquire(timeout=min(OTHER_LOAD_LIMIT_S, self._limit_s / 2))
         try:
             if self._canceled:
                 raise AdcpError(self._canceled)
@@ -218,7 +218,7 @@ class Attempt:
             )
             return Candidate(model, settings, report)
         finally:
-            if may_load:
+            if has_slot:
                 _running_loads.release()
             self._memory.stop()
             self._ended.set()
