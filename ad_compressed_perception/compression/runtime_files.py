@@ -189,6 +189,8 @@ def _convert(
         checkpoints=folder / "checkpoints",
         runtime=(backend, {}),
     )
+    # As the recipes do: what an exporter computes of fixed sizes has no equivalent in a torch program.
+    model = find(PASSES, "optimize", RecipeError)({}).apply(model, context)
     find(PASSES, name, RecipeError)({"precision": precision}).apply(model, context)
     written = context.exported
     if written is None:
