@@ -45,7 +45,7 @@ def resize_to_computed_size(folder: Path) -> None:
 
 
 def test_sizes_that_are_fixed_are_computed_before_a_conversion(tmp_path: Path) -> None:
-    """Failed before: no torch program has the operator Shape, so a reference segmenter had no cell of torch."""
+    """Failed before: no torch program has Shape, so a reference segmenter had no cell of torch."""
     pytest.importorskip("torch")
     folder = write_segmenter(tmp_path / "model")
     resize_to_computed_size(folder)
