@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.core.task_names import MULTI_TASK
 from ad_compressed_perception.core.task_names import TASK_NAMES as TASK_NAMES
 from ad_compressed_perception.monitor.comparison import TaskComparison
 from ad_compressed_perception.monitor.frame_health import parse_budgets
@@ -116,6 +117,8 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
             )
     if not nodes:
         return None
+    if task == MULTI_TASK and (len(nodes) > 1 or options.ground_truth_topic):
+        raise AdcpError(f"parameter {task}.compressed: results of several heads are not compared yet")
     names = variant_names(nodes)
     baseline = next((name for name, node in names.items() if node == options.baseline), None)
     return TaskComparison(

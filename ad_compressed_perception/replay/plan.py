@@ -17,7 +17,7 @@ import yaml
 from ad_compressed_perception.core.errors import DataError, ManifestError
 from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Verdict, load_manifest
 from ad_compressed_perception.core.resources import config_folder
-from ad_compressed_perception.core.task_names import MULTI_TASK, NO_NODE, RAW, TASK_NAMES
+from ad_compressed_perception.core.task_names import MULTI_TASK, NO_NODE, RAW, REPLAYED_TASKS
 from ad_compressed_perception.workspace.find import find_all
 
 PACKAGE = "ad_compressed_perception"
@@ -126,9 +126,9 @@ def make_plan(
         AdcpError: an unknown task or variant, two models of a task, a missing or altered file, a
             rejected variant requested by name.
     """
-    unknown = [task for task in tasks or () if task not in TASK_NAMES]
+    unknown = [task for task in tasks or () if task not in REPLAYED_TASKS]
     if unknown:
-        raise DataError(f"unknown task {unknown[0]!r}; known: {', '.join(TASK_NAMES)}")
+        raise DataError(f"unknown task {unknown[0]!r}; known: {', '.join(REPLAYED_TASKS)}")
     chosen: dict[str, Manifest] = {}
     owners: dict[str, dict[str, Manifest]] = {}
     for path in models:
@@ -157,7 +157,7 @@ def make_plan(
     nodes: list[ReplayNode] = []
     notes: list[str] = []
     available: set[str] = set()
-    for task in TASK_NAMES:
+    for task in REPLAYED_TASKS:
         if task in chosen:
             manifest = chosen[task]
             requested = variants.get(task) if isinstance(variants, Mapping) else variants
