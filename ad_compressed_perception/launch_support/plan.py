@@ -35,8 +35,8 @@ MONITOR = "latency_monitor"
 BASELINE, COMPRESSED = "baseline", "compressed"
 RESPAWN_WATCHDOG_S = 10.0
 """process_watchdog_s of nodes that are started again."""
-HEAR_ODOMETRY = {"planning", MULTI_TASK}
-"""Tasks whose nodes listen to the odometry, as the monitor does: a head may plan."""
+ODOMETRY_TASKS = {"planning", MULTI_TASK}
+"""Tasks whose nodes subscribe to the odometry, as the monitor does: a head may plan."""
 _RENAMED = {"truth_topic": "ground_truth_topic"}
 # rcl merges the sections that match a node in the order in which their patterns first appear, over all
 # files. A pattern that no user's file contains therefore comes last and overrides the others.
@@ -159,7 +159,7 @@ def perception_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     ]
     limits = _monitor_limits(arguments, tasks)
     if not parse_bool(arguments, "monitor"):
-        unused = [name for name in limits if name != "odometry_topic" or not HEAR_ODOMETRY & {*tasks}]
+        unused = [name for name in limits if name != "odometry_topic" or not ODOMETRY_TASKS & {*tasks}]
         if unused:
             raise AdcpError(f"{unused[0]} is a parameter of the monitor: set monitor:=true, too")
         return nodes

@@ -81,7 +81,8 @@ class TaskOptions(WatchLimits):
     )
     ground_truth_topic: str = Field(
         default="",
-        description="topic of the ground-truth results, with their labels on TOPIC/label_info; empty: none",
+        description="topic of the ground-truth results, with their labels on TOPIC/label_info; of a model "
+        "with several heads TOPIC/HEAD and TOPIC/HEAD/label_info; empty: none",
     )
 
 
@@ -117,8 +118,6 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
             )
     if not nodes:
         return None
-    if task == MULTI_TASK and (len(nodes) > 1 or options.ground_truth_topic):
-        raise AdcpError(f"parameter {task}.compressed: results of several heads are not compared yet")
     names = variant_names(nodes)
     baseline = next((name for name, node in names.items() if node == options.baseline), None)
     return TaskComparison(
@@ -128,6 +127,7 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
         bool(options.ground_truth_topic),
         options,
         parse_budgets(options.stage_budgets_ms),
+        task == MULTI_TASK,
     )
 
 

@@ -347,6 +347,13 @@ def test_ground_truth_is_of_one_task() -> None:
     assert monitor.parameters[f"planning.{old}"] == ""
 
 
+@pytest.mark.parametrize("task", ["classification", "multi_task"])
+def test_the_demo_refuses_what_it_has_no_ground_truth_of(task: str) -> None:
+    """Failed before: a KeyError."""
+    with pytest.raises(AdcpError, match=f"tasks:={task}: the road camera has ground truth of detection, "):
+        demo_nodes(demo(tasks=task))
+
+
 def test_odometry_is_remapped_also_in_the_demo() -> None:
     given = demo(odometry_topic="/vehicle/odometry", tasks="planning")
 

@@ -1,32 +1,41 @@
 # Copyright 2026 The ad_compressed_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the launch files plan for a model with several heads, run as real nodes with the launch's parameters."""
+"""Models with several heads: what the launch files plan, run as real nodes with the launch's parameters."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 pytest.importorskip("rclpy")
 pytest.importorskip("vision_msgs")
 
-from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float64, String
 from vision_msgs.msg import Detection2DArray
 
+from ad_compressed_perception.core.manifest import Verdict, file_sha256, load_manifest
 from ad_compressed_perception.launch_support.one_session import nodes_of_one_session
 from ad_compressed_perception.launch_support.plan import (
     PlannedNode,
+    compare_nodes,
     composed,
     perception_nodes,
+    with_camera,
     write_parameters,
 )
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
+from ad_compressed_perception.report.findings import report_findings
 from ad_compressed_perception.report.schemas.comparison import Report, TaskReport
+from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.models import draw_scene
 from support.ros import NodeProcess, Recorder, image_message, node_process
 from support.several_heads import write_two_heads
@@ -43,7 +52,7 @@ def recorder(ros_context: object) -> Iterator[Recorder]:
 
 @contextmanager
 def launched(nodes: Sequence[PlannedNode], folder: Path) -> Iterator[NodeProcess]:
-    """Run nodes as ``composed:=true`` does: one process, the parameters of the launch's arguments in a file."""
+    """Run nodes as ``composed:=true`` does: one process, and a file of the arguments' parameters."""
     process = composed(nodes)
     parameters = write_parameters([process, *nodes], folder)
     assert parameters is not None
@@ -100,9 +109,107 @@ def test_one_node_serves_two_cameras_and_each_monitor_times_its_own(
             # No result comes within a microsecond of its stamp: each one is a miss.
             assert timing.deadline_misses > 0
             assert timing.deadline_miss_rate == 1.0
-            # A single node is compared with nothing, and nothing is said of how its heads agree.
+            # A single node is compared with nothing, and there is no figure of how its heads agree.
             assert found.comparison == {}
             assert recorder.received[f"/{camera}/multi_task/objects/detections"]
             assert recorder.received[f"/{camera}/multi_task/surface/mask"]
         assert running.stop() == 0
         assert "Traceback" not in running.log
+
+
+def add_blind_variant(model: Path) -> None:
+    """Add a variant whose masks are background everywhere; its boxes are those of the baseline."""
+    path = model / "blind.onnx"
+    graph = onnx.load(model / "fp32.onnx")
+    bias = next(one for one in graph.graph.initializer if one.name == "mask_b")
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.float32([1e4, 0, 0, 0]), "mask_b"))
+    onnx.save(graph, path)
+    manifest = load_manifest(model)
+    manifest.variants["blind"] = manifest.variants["fp32"].model_copy(
+        update={"file": path.name, "sha256": file_sha256(path), "verdict": Verdict(status="accepted")}
+    )
+    save_manifest(manifest, model)
+
+
+def test_a_comparison_is_made_head_by_head(tmp_path: Path, recorder: Recorder) -> None:
+    """Failed before: refused. The verdict in the manifest is good, and only one head shows what is wrong."""
+    model = write_two_heads(tmp_path / "model")
+    add_blind_variant(model)
+    report_path = tmp_path / "live.json"
+    given = arguments(model, variant="blind", report_path=str(report_path), keep_when_busy="ranked")
+    given["image_topic"] = "/camera/image_raw"
+    nodes = with_camera(compare_nodes(given), given)
+    monitor = nodes[-1]
+    monitor.parameters.update(
+        {"multi_task.min_pairs": 5, "raise_after_s": 0.5, "publish_period_s": 0.5, "pair_timeout_s": 3.0}
+    )
+    camera = recorder.node.create_publisher(Image, "/camera/image_raw", 1)
+    recorder.listen("/latency_monitor/summary", String, LATCHED_QOS)
+    recorder.listen("/latency_monitor/pairs", String)
+    recorder.listen("/latency_monitor/figures/multi_task/surface/compressed/agreement", Float64)
+    recorder.listen("/latency_monitor/side_by_side/compressed", CompressedImage)
+    recorder.listen("/diagnostics", DiagnosticArray)
+    numbers = count()
+
+    def send() -> None:
+        now_ns = recorder.node.get_clock().now().nanoseconds
+        camera.publish(image_message(draw_scene(next(numbers)), now_ns, "camera"))
+
+    def latest() -> Report | None:
+        summaries = recorder.received["/latency_monitor/summary"]
+        return Report.parse(summaries[-1].data) if summaries else None
+
+    def alarmed() -> Report | None:
+        found = latest()
+        is_alarmed = found is not None and any(
+            alarm.figure == "agreement" and alarm.level == "ERROR"
+            for each in found.tasks.values()
+            for alarm in each.alarms
+        )
+        is_drawn = recorder.received["/latency_monitor/side_by_side/compressed"]
+        return found if is_alarmed and is_drawn else None
+
+    with launched(nodes, tmp_path) as running:
+        report = recorder.wait_for(alarmed, send)
+        heads = {
+            task: each.comparison["compressed"] for task, each in report.tasks.items() if each.comparison
+        }
+        assert set(heads) == {"multi_task.objects", "multi_task.surface"}
+        objects, surface = (heads[f"multi_task.{head}"] for head in ("objects", "surface"))
+        assert objects.windows["10s"].score == 1.0
+        assert surface.windows["10s"].score is not None and surface.windows["10s"].score < 0.7
+        # Both heads of a frame come from one inference: the speed-up is that of the whole model.
+        assert objects.speedup_infer_paired_p50 and surface.speedup_infer_paired_p50
+        assert report.tasks["multi_task"].variants["compressed"].verdict.status == "accepted"
+        wrong = {
+            alarm.task for each in report.tasks.values() for alarm in each.alarms if alarm.level == "ERROR"
+        }
+        assert wrong == {"multi_task.surface"}
+        assert report.problems == []
+        pairs = [json.loads(one.data) for one in recorder.received["/latency_monitor/pairs"]]
+        assert {(one["task"], one["differs"] == "") for one in pairs} == {
+            ("multi_task.objects", True),
+            ("multi_task.surface", False),
+        }
+        figures = recorder.received["/latency_monitor/figures/multi_task/surface/compressed/agreement"]
+        assert figures[-1].data < 0.7
+        names = {
+            status.name: status.level
+            for message in recorder.received["/diagnostics"]
+            for status in message.status
+            if status.name.startswith("/latency_monitor: multi_task")
+        }
+        assert set(names) == {
+            "/latency_monitor: multi_task",
+            "/latency_monitor: multi_task.objects",
+            "/latency_monitor: multi_task.surface",
+            "/latency_monitor: multi_task/baseline /baseline/multi_task",
+            "/latency_monitor: multi_task/compressed /compressed/multi_task",
+        }
+        assert running.stop() == 0
+        assert "Traceback" not in running.log
+    # The last report is written at the end; the good verdict does not hide a head that lost everything.
+    written = Report.parse(report_path.read_text("utf-8"))
+    findings = report_findings(written)
+    assert findings[0].level == "alarm"
+    assert "multi_task.surface" in findings[0].text
