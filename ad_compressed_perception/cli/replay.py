@@ -12,7 +12,7 @@ import typer
 
 from ad_compressed_perception.cli import options as o
 from ad_compressed_perception.cli.exit_codes import ExitCode
-from ad_compressed_perception.core.task_names import REPLAYED_TASKS
+from ad_compressed_perception.core.task_names import TASK_NAMES
 
 if TYPE_CHECKING:
     from ad_compressed_perception.replay.session import ReplayOptions
@@ -38,7 +38,7 @@ def replay(
     ] = False,
     tasks: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help=f"Tasks among {', '.join(REPLAYED_TASKS)}; all by default."),
+        typer.Option(metavar="A,B", help=f"Tasks among {', '.join(TASK_NAMES)}; all by default."),
     ] = None,
     models: Annotated[
         list[Path] | None,
@@ -166,8 +166,8 @@ def _variants(text: str | None) -> tuple[str, ...] | dict[str, tuple[str, ...]] 
         return names
     by_task: dict[str, tuple[str, ...]] = {}
     for task, equals, name in (entry.partition("=") for entry in names):
-        if not equals or task not in REPLAYED_TASKS:
-            known = ", ".join(REPLAYED_TASKS)
+        if not equals or task not in TASK_NAMES:
+            known = ", ".join(TASK_NAMES)
             raise typer.BadParameter(f"--variants: {task}{equals}{name} is not TASK=NAME; tasks: {known}")
         by_task[task] = (*by_task.get(task, ()), name)
     return by_task
@@ -208,6 +208,8 @@ def show(report: Report, out: Path) -> None:
     for task, one in report.tasks.items():
         for name, variant in one.variants.items():
             comparison = one.comparison.get(name)
+            if "." in task and comparison is None:
+                continue  # a head's baseline: its times are in the row of the model
             total = variant.end_to_end_ms
             table.add_row(
                 task,

@@ -5,10 +5,7 @@
 MULTI_TASK = "multi_task"
 """The task of a model with several heads: one inference a frame, and a result of each head."""
 
-REPLAYED_TASKS = ("detection", "segmentation", "planning", "classification")
-"""Tasks that a replay runs."""
-
-TASK_NAMES = (*REPLAYED_TASKS, MULTI_TASK)
+TASK_NAMES = ("detection", "segmentation", "planning", "classification", MULTI_TASK)
 """Tasks that have a node."""
 
 DEFAULT_TASKS = ("detection", "segmentation", "planning")

@@ -131,7 +131,7 @@ class LatencyMonitorNode(Node):
         self._ground_truths = {task: each.ground_truth_topic for task, each in tasks.items()}
         for task, each in self.monitor.tasks.items():
             for name, full_name in each.spec.nodes.items() if live else ():
-                subscribe_model_info(self, full_name, partial(self._on_model_info, task, name))
+                subscribe_model_info(self, full_name, partial(self.add_model_info, task, name))
             if each.accuracies:
                 self._subscribe_ground_truth(task, task)
         # Steady time: the monitor keeps reporting when a simulated clock stops.
@@ -173,7 +173,7 @@ class LatencyMonitorNode(Node):
         topic = self._ground_truths[task]
         subscribe_ground_truth(self, self._reader, self.monitor, named, topic)
 
-    def _on_model_info(self, task: str, name: str, info: ModelInfo) -> None:
+    def add_model_info(self, task: str, name: str, info: ModelInfo) -> None:
         """Take what a node states about its model; subscribe to heads that are known since."""
         before = {*self.monitor.tasks[task].heads}
         self.monitor.add_model_info(task, name, info)

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 
 pytest.importorskip("rclpy")
@@ -22,7 +20,6 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, String
 from vision_msgs.msg import Detection2DArray
 
-from ad_compressed_perception.core.manifest import Verdict, file_sha256, load_manifest
 from ad_compressed_perception.launch_support.one_session import nodes_of_one_session
 from ad_compressed_perception.launch_support.plan import (
     PlannedNode,
@@ -35,10 +32,9 @@ from ad_compressed_perception.launch_support.plan import (
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.report.findings import report_findings
 from ad_compressed_perception.report.schemas.comparison import Report, TaskReport
-from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.models import draw_scene
 from support.ros import NodeProcess, Recorder, image_message, node_process
-from support.several_heads import write_two_heads
+from support.several_heads import add_blind_variant, write_two_heads
 
 pytestmark = pytest.mark.ros
 
@@ -115,20 +111,6 @@ def test_one_node_serves_two_cameras_and_each_monitor_times_its_own(
             assert recorder.received[f"/{camera}/multi_task/surface/mask"]
         assert running.stop() == 0
         assert "Traceback" not in running.log
-
-
-def add_blind_variant(model: Path) -> None:
-    """Add a variant whose masks are background everywhere; its boxes are those of the baseline."""
-    path = model / "blind.onnx"
-    graph = onnx.load(model / "fp32.onnx")
-    bias = next(one for one in graph.graph.initializer if one.name == "mask_b")
-    bias.CopyFrom(onnx.numpy_helper.from_array(np.float32([1e4, 0, 0, 0]), "mask_b"))
-    onnx.save(graph, path)
-    manifest = load_manifest(model)
-    manifest.variants["blind"] = manifest.variants["fp32"].model_copy(
-        update={"file": path.name, "sha256": file_sha256(path), "verdict": Verdict(status="accepted")}
-    )
-    save_manifest(manifest, model)
 
 
 def test_a_comparison_is_made_head_by_head(tmp_path: Path, recorder: Recorder) -> None:
