@@ -19,6 +19,7 @@ from ad_compressed_perception.monitor.watch import Watch
 from ad_compressed_perception.report.findings import report_findings
 from ad_compressed_perception.report.markdown import render_markdown
 from ad_compressed_perception.report.schemas.comparison import Report, TaskReport
+from ad_compressed_perception.watch.view import History
 
 TASK = "multi_task"
 NODES = {"baseline": "/baseline/multi_task", "compressed": "/compressed/multi_task"}
@@ -259,3 +260,32 @@ def test_the_ground_truth_of_a_head_is_its_own() -> None:
     assert tasks["multi_task.objects"].accuracy["compressed"].pairs == 0
     message = drive.statuses()["multi_task.objects"].message
     assert "no ground truth yet" in message
+
+
+def test_a_watcher_sees_a_row_for_each_head_and_none_is_ok_without_pairs() -> None:
+    drive = Drive()
+    for name in NODES:
+        drive.describe(name, KINDS)
+    drive.run(30, silent=("surface",))
+    history = History("/latency_monitor")
+    history.add(drive.report(), drive.now_s)
+
+    view = history.view(drive.now_s)
+    rows = {(row.task, row.name): row for row in view.rows}
+    assert rows["multi_task.objects", "compressed"].level == "OK"
+    assert rows["multi_task.objects", "compressed"].agreement == "F1 1.000"
+    assert rows["multi_task.surface", "compressed"].level == "ERROR"
+    assert rows["multi_task.surface", "compressed"].agreement == "no pair"
+    assert rows["multi_task", "compressed"].agreement == ""
+    assert view.state == "ERROR"
+
+
+def test_a_watcher_of_nodes_that_state_no_heads_does_not_see_ok() -> None:
+    drive = Drive()
+    drive.run(30)
+    history = History("/latency_monitor")
+    history.add(drive.report(), drive.now_s)
+
+    view = history.view(drive.now_s)
+    assert view.state == "ERROR"
+    assert "no head is compared" in view.notes[0]
