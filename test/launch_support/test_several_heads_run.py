@@ -22,6 +22,7 @@ from vision_msgs.msg import Detection2DArray
 
 from ad_compressed_perception.launch_support.one_session import nodes_of_one_session
 from ad_compressed_perception.launch_support.plan import (
+    MONITOR,
     PlannedNode,
     compare_nodes,
     composed,
@@ -195,3 +196,43 @@ def test_a_comparison_is_made_head_by_head(tmp_path: Path, recorder: Recorder) -
     findings = report_findings(written)
     assert findings[0].level == "alarm"
     assert "multi_task.surface" in findings[0].text
+
+
+def test_the_heads_of_each_camera_of_shared_nodes_are_compared(tmp_path: Path, recorder: Recorder) -> None:
+    """One node a side serves both cameras; what it states about its heads is below each camera's name."""
+    model = add_blind_variant(write_two_heads(tmp_path / "model"))
+    cameras = ("front", "left")
+    given = arguments(model, variant="blind", keep_when_busy="ranked")
+    nodes = nodes_of_one_session(compare_nodes, given, cameras)
+    for node in nodes:
+        if node.name == MONITOR:
+            node.parameters.update({"publish_period_s": 0.5, "pair_timeout_s": 3.0})
+    publishers = [recorder.node.create_publisher(Image, f"/{camera}/image_raw", 1) for camera in cameras]
+    for camera in cameras:
+        recorder.listen(f"/{camera}/latency_monitor/summary", String, LATCHED_QOS)
+    numbers = count()
+
+    def send() -> None:
+        now_ns = recorder.node.get_clock().now().nanoseconds
+        for publisher in publishers:
+            publisher.publish(image_message(draw_scene(next(numbers)), now_ns, "camera"))
+
+    def agreements(camera: str) -> dict[str, float]:
+        """Return head to the agreement of its compared frames."""
+        summaries = recorder.received[f"/{camera}/latency_monitor/summary"]
+        tasks = Report.parse(summaries[-1].data).tasks if summaries else {}
+        windows = {
+            task: comparison.windows["10s"]
+            for task, each in tasks.items()
+            for comparison in each.comparison.values()
+        }
+        return {task: one.score for task, one in windows.items() if one.pairs >= 3 and one.score is not None}
+
+    with launched(nodes, tmp_path) as running:
+        recorder.wait_for(lambda: all(len(agreements(camera)) == 2 for camera in cameras), send)
+        for camera in cameras:
+            found = agreements(camera)
+            assert found["multi_task.objects"] == 1.0
+            assert found["multi_task.surface"] < 0.7
+        assert running.stop() == 0
+        assert "Traceback" not in running.log
