@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names of the tasks, for what must not import the tasks themselves."""
 
-TASK_NAMES = ("detection", "segmentation", "planning", "classification")
+MULTI_TASK = "multi_task"
+"""The task of a model with several heads: one inference a frame, and a result of each head."""
+
+TASK_NAMES = ("detection", "segmentation", "planning", "classification", MULTI_TASK)
 """Tasks that have a node."""
 
 DEFAULT_TASKS = ("detection", "segmentation", "planning")
@@ -10,9 +13,6 @@ DEFAULT_TASKS = ("detection", "segmentation", "planning")
 
 RAW = "raw"
 """The task of a model whose outputs nothing decodes: compressed and compared, but no node publishes them."""
-
-MULTI_TASK = "multi_task"
-"""The task of a model with several heads: one inference a frame, and a result of each head."""
 
 NO_NODE = "no node runs task raw, which has no result to publish: import it with a task and a decoder"
 """The message where a node is asked for."""

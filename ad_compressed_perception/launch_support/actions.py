@@ -218,8 +218,8 @@ def _suggest_spelling(arguments: dict[str, str], known: set[str]) -> None:
 def _name_unused(arguments: dict[str, str], tasks: Sequence[str]) -> None:
     # Not refused: a file that includes this one may pass on the same arguments whatever it runs.
     for name, value in arguments.items():
-        task = name.partition("_")[0]
-        if value and task in TASK_NAMES and task not in tasks:
+        task = next((each for each in TASK_NAMES if name.startswith(f"{each}_")), None)
+        if value and task is not None and task not in tasks:
             get_logger("launch").warning(
                 f"{name}:={value} has no effect: this launch runs {', '.join(tasks)}"
             )

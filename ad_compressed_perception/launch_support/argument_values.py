@@ -160,9 +160,4 @@ def task_of_model(model: Path) -> str:
         return ""
     if task == RAW:
         raise AdcpError(f"model:={model}: {NO_NODE}")
-    if task == MULTI_TASK:
-        raise AdcpError(
-            f"model:={model} has several heads, which no launch file starts yet: ros2 run "
-            f"ad_compressed_perception multi_task_node --ros-args -p model:={model}"
-        )
     return task if task in TASK_NAMES else ""

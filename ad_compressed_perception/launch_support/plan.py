@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from ad_compressed_perception.core.errors import AdcpError
+from ad_compressed_perception.core.task_names import MULTI_TASK
 from ad_compressed_perception.launch_support.argument_values import (
     COMPRESSED_SUFFIX,
     find_model,
@@ -34,6 +35,8 @@ MONITOR = "latency_monitor"
 BASELINE, COMPRESSED = "baseline", "compressed"
 RESPAWN_WATCHDOG_S = 10.0
 """process_watchdog_s of nodes that are started again."""
+ODOMETRY_TASKS = {"planning", MULTI_TASK}
+"""Tasks whose nodes subscribe to the odometry, as the monitor does: a head may plan."""
 _RENAMED = {"truth_topic": "ground_truth_topic"}
 # rcl merges the sections that match a node in the order in which their patterns first appear, over all
 # files. A pattern that no user's file contains therefore comes last and overrides the others.
@@ -156,8 +159,7 @@ def perception_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     ]
     limits = _monitor_limits(arguments, tasks)
     if not parse_bool(arguments, "monitor"):
-        # The planner listens to the odometry, too.
-        unused = [name for name in limits if name != "odometry_topic" or "planning" not in tasks]
+        unused = [name for name in limits if name != "odometry_topic" or not ODOMETRY_TASKS & {*tasks}]
         if unused:
             raise AdcpError(f"{unused[0]} is a parameter of the monitor: set monitor:=true, too")
         return nodes

@@ -11,18 +11,18 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from threading import RLock
 
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.core.timing import NodeReport
 from ad_compressed_perception.metrics.agreement import Agreement
 from ad_compressed_perception.monitor.accounts import AnsweredBy
-from ad_compressed_perception.monitor.attribution import AttributedResult, Attribution
-from ad_compressed_perception.monitor.gate import Gate, ModelInfo
-from ad_compressed_perception.monitor.limits import WatchLimits
-from ad_compressed_perception.monitor.pairing import Side
-from ad_compressed_perception.monitor.variant_comparison import TIMINGS_LATER_S, VariantComparison
+from ad_compressed_perception.monitor.attribution import AttributedResult
+from ad_compressed_perception.monitor.gate import ModelInfo
+from ad_compressed_perception.monitor.heads import doubts, new_heads, unpublished
+from ad_compressed_perception.monitor.task_monitor import TaskComparison as TaskComparison
+from ad_compressed_perception.monitor.task_monitor import TaskMonitor as TaskMonitor
+from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
 from ad_compressed_perception.monitor.windows import WINDOWS_S
 from ad_compressed_perception.report.schemas.comparison import TaskReport
@@ -37,60 +37,6 @@ _Pair = tuple[str, int, Result, Result, Agreement]
 """Variant's name, stamp_ns, both results, agreement."""
 _REMEMBERED_STAMPS = 4096
 _REMEMBERED_CHANGES = 8
-
-
-@dataclass(frozen=True)
-class TaskComparison:
-    """The nodes of one task.
-
-    Attributes:
-        nodes: variant name to fully qualified node name.
-        baseline: which of the names is the reference; None compares nothing.
-        deadline_ms: end-to-end deadline of every node of the task; None for none.
-        limits: what each of the nodes has to keep.
-        budgets_ms: stage to its budget, where it is not the default share of the deadline.
-        has_ground_truth: every result is also compared with the ground truth of its frame.
-    """
-
-    nodes: Mapping[str, str]
-    baseline: str | None = None
-    deadline_ms: float | None = None
-    has_ground_truth: bool = False
-    limits: WatchLimits = field(default_factory=WatchLimits)
-    budgets_ms: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse a baseline that is not among the nodes."""
-        if self.baseline is not None and self.baseline not in self.nodes:
-            raise ValueError(f"baseline {self.baseline!r} is not among {list(self.nodes)}")
-
-    @property
-    def variants(self) -> list[str]:
-        """Names that are compared with the baseline."""
-        return [name for name in self.nodes if self.baseline is not None and name != self.baseline]
-
-
-@dataclass
-class TaskMonitor:
-    """State of one task: its variants and their comparisons."""
-
-    spec: TaskComparison
-    variants: dict[str, VariantMonitor]
-    attributions: dict[str, Attribution]
-    comparisons: dict[str, VariantComparison] = field(default_factory=dict)
-    accuracies: dict[str, VariantComparison] = field(default_factory=dict)
-
-    @property
-    def needs_results(self) -> bool:
-        """Whether results are compared with anything; otherwise timings are enough."""
-        return bool(self.comparisons or self.accuracies)
-
-    def of(self, name: str) -> list[tuple[str, Side, VariantComparison]]:
-        """Comparisons that a variant takes part in, and on which side."""
-        if name == self.spec.baseline:
-            return [(variant, "baseline", comparison) for variant, comparison in self.comparisons.items()]
-        comparison = self.comparisons.get(name)
-        return [] if comparison is None else [(name, "variant", comparison)]
 
 
 class ComparisonMonitor:
@@ -117,8 +63,9 @@ class ComparisonMonitor:
             windows_s: how far back the rolling windows look, the shortest first.
         """
         self.windows_s = tuple(windows_s)
-        self.tasks = {
-            task: TaskMonitor(
+        self._pair_timeout_s = pair_timeout_s
+        self.tasks: dict[str, TaskMonitor] = {
+            task: TaskMonitor.begin(
                 spec,
                 {
                     name: VariantMonitor(
@@ -131,13 +78,8 @@ class ComparisonMonitor:
                     )
                     for name, node in spec.nodes.items()
                 },
-                {name: Attribution(pair_timeout_s + TIMINGS_LATER_S) for name in spec.nodes},
-                {name: VariantComparison(pair_timeout_s, windows_s) for name in spec.variants},
-                {
-                    name: VariantComparison(pair_timeout_s, windows_s)
-                    for name in spec.nodes
-                    if spec.has_ground_truth
-                },
+                pair_timeout_s,
+                self.windows_s,
             )
             for task, spec in tasks.items()
         }
@@ -159,16 +101,23 @@ class ComparisonMonitor:
             self._note_model(task, name, AnsweredBy.of(report))
             variant.add(report, now_s)
             self._note(timing.stamp_ns, now_s)
-            done = []
+            done: list[tuple[str, list[_Pair]]] = []
             if timing.outcome == "processed":
-                by, infer_ms = AnsweredBy.of(report), timing.stages_ms.get("infer", math.nan)
-                if math.isfinite(infer_ms):
-                    for _, side, comparison in monitor.of(name):
-                        comparison.add_infer_ms(side, timing.stamp_ns, infer_ms, now_s, by)
-                if monitor.needs_results:
-                    attributed = monitor.attributions[name].add_timing(timing.stamp_ns, by, now_s)
-                    done = self._compare(task, name, attributed)
-        self._pass_on(task, done)
+                done.append((task, self._add_processed(task, name, report, now_s)))
+                done += [(head, self._add_processed(head, name, report, now_s)) for head in monitor.heads]
+        for whose, pairs in done:
+            self._pass_on(whose, pairs)
+
+    def _add_processed(self, task: str, name: str, report: NodeReport, now_s: float) -> list[_Pair]:
+        """Take the time and the origin of a result; return the pairs that this completes."""
+        monitor, timing, by = self.tasks[task], report.timing, AnsweredBy.of(report)
+        infer_ms = timing.stages_ms.get("infer", math.nan)
+        if math.isfinite(infer_ms):
+            for _, side, comparison in monitor.of(name):
+                comparison.add_infer_ms(side, timing.stamp_ns, infer_ms, now_s, by)
+        if not monitor.needs_results:
+            return []
+        return self._compare(task, name, monitor.attributions[name].add_timing(timing.stamp_ns, by, now_s))
 
     def _note_model(self, task: str, name: str, by: AnsweredBy) -> None:
         """Begin anew where a node runs another model than before; totals of that one stay in the report."""
@@ -182,10 +131,8 @@ class ComparisonMonitor:
                 "accounts and earlier have both."
             )
             monitor.variants[name].recent.clear()
-        for _, side, comparison in monitor.of(name):
-            comparison.set_model(side, by)
-        if name in monitor.accuracies:
-            monitor.accuracies[name].set_model("variant", by)
+        for each in (monitor, *monitor.heads.values()):
+            each.set_model(name, by)
 
     def add_result(
         self, task: str, name: str, stamp_ns: int, result: Result, now_s: float
@@ -250,8 +197,31 @@ class ComparisonMonitor:
         with self.lock:
             monitor = self.tasks[task]
             monitor.variants[name].model_info = info
-            if name in monitor.comparisons:
-                monitor.comparisons[name].recent.measure_by(info.gate or Gate())
+            if monitor.spec.has_heads:
+                new = new_heads(task, monitor, self._pair_timeout_s, self.windows_s)
+                monitor.heads |= new
+                self.tasks |= new
+            for each in (monitor, *monitor.heads.values()):
+                each.measure_by(name, info)
+
+    def not_compared(self) -> list[str]:
+        """Return a sentence for each head or model with heads of which no agreement is known."""
+        with self.lock:
+            return [
+                f"{task}: {doubt}"
+                for task, monitor in self.tasks.items()
+                if monitor.spec.has_heads
+                for doubt in doubts(monitor)
+            ]
+
+    def unpublished_heads(self) -> list[str]:
+        """Return a sentence for each head of which nothing is published."""
+        with self.lock:
+            return [
+                f"{task}: head {head} is of task raw: nothing of it is published, so it is not compared."
+                for task, monitor in self.tasks.items()
+                for head in (unpublished(monitor) if monitor.spec.has_heads else ())
+            ]
 
     def expire(self, now_s: float) -> None:
         """Give up results that have waited longer than the timeout; to be called periodically."""
@@ -274,10 +244,16 @@ class ComparisonMonitor:
         """
         self._release(-math.inf)
         with self.lock:
+            variants = {
+                task: {name: each.report(now_s) for name, each in monitor.variants.items()}
+                for task, monitor in self.tasks.items()
+                if not monitor.head
+            }
+            variants |= {head: variants[task] for task in variants for head in self.tasks[task].heads}
             return {
                 task: TaskReport(
                     baseline=monitor.spec.baseline,
-                    variants={name: each.report(now_s) for name, each in monitor.variants.items()},
+                    variants=variants[task],
                     comparison={
                         name: comparison.report(
                             monitor.variants[str(monitor.spec.baseline)], monitor.variants[name], now_s
@@ -295,6 +271,7 @@ class ComparisonMonitor:
             return [
                 f"{task}: {fault}"
                 for task, monitor in self.tasks.items()
+                if not monitor.head
                 for variant in monitor.variants.values()
                 if (fault := variant.liveness.fault(now_s))
             ]

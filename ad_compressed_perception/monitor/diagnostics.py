@@ -16,6 +16,7 @@ from ad_compressed_perception.metrics.agreement import (
 from ad_compressed_perception.metrics.latency import LatencyPercentiles
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
 from ad_compressed_perception.monitor.frame_health import Level, Problems
+from ad_compressed_perception.monitor.heads import doubts, unpublished
 from ad_compressed_perception.monitor.run_latency import run_values
 from ad_compressed_perception.monitor.variant_comparison import VariantComparison
 from ad_compressed_perception.monitor.variant_monitor import VariantMonitor
@@ -78,6 +79,8 @@ class MonitorDiagnostics:
             for task, monitor in self._monitor.tasks.items():
                 found.append(self._task(task, monitor, reports[task], now_s))
                 for name, variant in monitor.variants.items():
+                    if monitor.head:
+                        continue  # what the node does is in the status of its task
                     found.append(
                         self._variant(
                             task,
@@ -130,6 +133,13 @@ class MonitorDiagnostics:
             values |= _window_values(name, windows)
             line = _comparison_line(name, next(iter(windows.items())))
             lines.append(line + ", the same model on both sides" * comparison.is_of_one_model)
+        if monitor.spec.has_heads:
+            problems += [(Level.ERROR, doubt) for doubt in doubts(monitor)]
+            lines += [f"compared head by head: {', '.join(monitor.heads)}"] * bool(monitor.heads)
+            lines += [f"not published, so not compared: {head}" for head in unpublished(monitor)]
+        for name, accuracy in monitor.accuracies.items() if monitor.head else ():
+            lines.append(f"{name}: {_accuracy_line(accuracy)}")
+            values |= {f"{name}.{key}": value for key, value in _accuracy_values(accuracy).items()}
         return _status(task, "", problems, "; ".join(lines) or "nothing to compare", values)
 
     def _variant(

@@ -59,6 +59,10 @@ class FramesInView:
         self._last_result_s = -float("inf")
         self.last_image_s = -float("inf")
 
+    def is_of(self, nodes: Collection[Node]) -> bool:
+        """Whether these are the nodes whose results are expected."""
+        return self._nodes == frozenset(nodes)
+
     def add_image(self, stamp_ns: int, image: bytes, now_s: float) -> None:
         """Add an image; one with the stamp of an earlier one that still waits takes its place."""
         with self._lock:

@@ -42,6 +42,16 @@ class Gate(BaseModel):
         return max(0.0, 1.0 - self.max_drop - self.strict_extra)
 
 
+class HeadInfo(BaseModel):
+    """What a node states about one head of its model."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    task: str = Field(description="of the head; results of task raw are not published")
+    gate: Gate | None = None
+    gate_problem: str = ""
+
+
 class ModelInfo(BaseModel):
     """The message of ``~/model_info``, as JSON; unknown keys of later versions are ignored."""
 
@@ -58,6 +68,14 @@ class ModelInfo(BaseModel):
     requested_provider: str = Field("", description="device or execution provider asked for")
     provider: str = Field("", description="the one that runs the model")
     precision: str = Field("", description="as executed; unknown where the runtime does not say it")
+    heads: dict[str, HeadInfo] = Field(
+        default_factory=dict, description="of a model with several: each with its own terms"
+    )
+
+    def of_head(self, head: str) -> ModelInfo:
+        """Return the information with the terms of one head; a head that it does not name has none."""
+        own = self.heads.get(head) or HeadInfo(task="", gate_problem=f"its model has no head {head}")
+        return self.model_copy(update={"gate": own.gate, "gate_problem": own.gate_problem})
 
 
 def gate_of(manifest: Manifest, variant: str, head: str = "") -> Gate | None:
@@ -95,11 +113,11 @@ def gate_of(manifest: Manifest, variant: str, head: str = "") -> Gate | None:
 
 def model_info(manifest: Manifest, variant: str, every_nth: int = 1) -> ModelInfo:
     """Return what a node that runs a variant says of it."""
-    gate, problem = None, ""
-    try:
-        gate = gate_of(manifest, variant)
-    except ResultError as error:
-        problem = str(error)
+    gate, problem = _terms(manifest, variant)
+    heads = {}
+    for head, each in (manifest.outputs or {}).items():
+        own, its_problem = _terms(manifest, variant, head)
+        heads[head] = HeadInfo(task=each.task, gate=own, gate_problem=its_problem)
     return ModelInfo(
         model=manifest.name,
         variant=variant,
@@ -108,7 +126,16 @@ def model_info(manifest: Manifest, variant: str, every_nth: int = 1) -> ModelInf
         gate=gate,
         gate_problem=problem,
         every_nth=every_nth,
+        heads=heads,
     )
+
+
+def _terms(manifest: Manifest, variant: str, head: str = "") -> tuple[Gate | None, str]:
+    """Return the terms, or why they cannot be read."""
+    try:
+        return gate_of(manifest, variant, head), ""
+    except ResultError as error:
+        return None, str(error)
 
 
 def parse_model_info(text: str) -> ModelInfo:

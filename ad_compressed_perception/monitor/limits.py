@@ -90,3 +90,15 @@ def limits_of(
             sources["min_agreement"] = f"{_DEFAULT} of a gate, for that of the variant is unknown: {why}"
     found.sources = sources
     return found
+
+
+def of_pairs_only(limits: LimitsReport) -> LimitsReport:
+    """Return the limits of a head: times and frames are watched once, for its whole model."""
+    names = ("min_agreement", "min_compared_share")
+    return LimitsReport(
+        min_agreement=limits.min_agreement,
+        min_compared_share=limits.min_compared_share,
+        window_s=limits.window_s,
+        min_pairs=limits.min_pairs,
+        sources={name: text for name, text in limits.sources.items() if name in names},
+    )

@@ -23,7 +23,7 @@ from ad_compressed_perception.monitor.checks import (
 )
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
 from ad_compressed_perception.monitor.frame_health import Level, Problems
-from ad_compressed_perception.monitor.limits import limits_of
+from ad_compressed_perception.monitor.limits import limits_of, of_pairs_only
 from ad_compressed_perception.monitor.windows import window_name
 from ad_compressed_perception.report.kit.text import shown
 from ad_compressed_perception.report.schemas.comparison import TaskReport
@@ -89,20 +89,22 @@ class Watch:
     def _limits(self, monitor: TaskMonitor, name: str) -> LimitsReport:
         spec, info = monitor.spec, monitor.variants[name].model_info
         is_compared = name in monitor.comparisons
-        return limits_of(spec.limits, info, self._monitor.windows_s[0], is_baseline=not is_compared)
+        if monitor.head and info is not None:
+            info = info.of_head(monitor.head)
+        found = limits_of(spec.limits, info, self._monitor.windows_s[0], is_baseline=not is_compared)
+        return of_pairs_only(found) if monitor.head else found
 
     def _checks(self, monitor: TaskMonitor, report: TaskReport, name: str, now_s: float) -> Iterator[Check]:
         key, margin = window_name(self._monitor.windows_s[0]), monitor.spec.limits.warn_margin
         limits = report.limits[name]
+        if monitor.head:
+            yield from self._of_pairs(monitor, report, name)
+            return
         if fault := monitor.variants[name].liveness.fault(now_s):
             yield Check("results", Level.ERROR, Level.ERROR, None, None, fault)
         else:
             yield Check("results", Level.OK, Level.OK, None, None, "gives results")
-        if name in report.comparison:
-            windows = report.comparison[name].windows
-            agreement = check_agreement(windows.values(), limits, margin)
-            yield from filter(None, (agreement, check_compared(windows[key], limits, margin)))
-            yield check_incomparable(windows[key], monitor.comparisons[name].incomparable_reason)
+        yield from self._of_pairs(monitor, report, name)
         frames = report.variants[name].windows.get(key)
         if frames is None:
             return
@@ -126,6 +128,15 @@ class Watch:
             check_age(frames, own.max_age_warn_ms, own.min_pairs),
         )
         yield from filter(None, others)
+
+    def _of_pairs(self, monitor: TaskMonitor, report: TaskReport, name: str) -> Iterator[Check]:
+        if name not in report.comparison:
+            return
+        windows, limits = report.comparison[name].windows, report.limits[name]
+        window, margin = windows[window_name(self._monitor.windows_s[0])], monitor.spec.limits.warn_margin
+        agreement = check_agreement(windows.values(), limits, margin)
+        yield from filter(None, (agreement, check_compared(window, limits, margin)))
+        yield check_incomparable(window, monitor.comparisons[name].incomparable_reason)
 
     def _to_schema(self, active: ActiveAlarm, now_s: float, now: datetime) -> Alarm:
         check = active.check

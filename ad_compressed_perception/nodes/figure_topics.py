@@ -8,9 +8,10 @@ import math
 from collections.abc import Mapping
 
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from std_msgs.msg import Float64
 
-from ad_compressed_perception.monitor.comparison import ComparisonMonitor
+from ad_compressed_perception.monitor.comparison import ComparisonMonitor, TaskMonitor
 from ad_compressed_perception.monitor.frame_health import Level
 from ad_compressed_perception.report.schemas.comparison import TaskReport
 
@@ -29,12 +30,18 @@ class FigureTopics:
 
     def __init__(self, node: Node, monitor: ComparisonMonitor) -> None:
         """Create all topics at once, so that they can be chosen before there is a figure."""
-        self._publishers = {
-            (task, name, figure): node.create_publisher(Float64, f"~/figures/{task}/{name}/{figure}", 10)
-            for task, each in monitor.tasks.items()
-            for name in each.variants
-            for figure in (*NODE_FIGURES, *(COMPARISON_FIGURES if name in each.comparisons else ()))
-        }
+        self._node = node
+        self._publishers: dict[tuple[str, str, str], Publisher] = {}
+        for task, each in monitor.tasks.items():
+            self.add(task, each)
+
+    def add(self, task: str, monitor: TaskMonitor) -> None:
+        """Create the topics of a task; of a head ``multi_task.HEAD`` they are below multi_task/HEAD."""
+        place, of_nodes = task.replace(".", "/"), ("alarm_level",) if monitor.head else NODE_FIGURES
+        for name in monitor.variants:
+            for figure in (*of_nodes, *(COMPARISON_FIGURES if name in monitor.comparisons else ())):
+                topic = f"~/figures/{place}/{name}/{figure}"
+                self._publishers[task, name, figure] = self._node.create_publisher(Float64, topic, 10)
 
     def publish(self, tasks: Mapping[str, TaskReport], window: str) -> None:
         """Publish what somebody subscribes to.

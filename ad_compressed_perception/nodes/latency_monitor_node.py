@@ -25,6 +25,7 @@ from ad_compressed_perception.metrics.agreement import Agreement
 from ad_compressed_perception.monitor.comparison import ComparisonMonitor, OnPair
 from ad_compressed_perception.monitor.diagnostics import MonitorDiagnostics
 from ad_compressed_perception.monitor.frame_health import Level
+from ad_compressed_perception.monitor.gate import ModelInfo
 from ad_compressed_perception.monitor.variant_monitor import KEPT_FRAMES
 from ad_compressed_perception.monitor.watch import Watch, log_line
 from ad_compressed_perception.monitor.windows import window_name
@@ -39,7 +40,11 @@ from ad_compressed_perception.nodes.monitor_options import (
     TaskOptions,
     comparisons,
 )
-from ad_compressed_perception.nodes.node_subscriptions import NodeSubscriptions, subscribe_ground_truth
+from ad_compressed_perception.nodes.node_subscriptions import (
+    NodeSubscriptions,
+    subscribe_ground_truth,
+    subscribe_results,
+)
 from ad_compressed_perception.nodes.pair_topic import PairTopic
 from ad_compressed_perception.nodes.qos import LATCHED_QOS
 from ad_compressed_perception.nodes.run import run_node
@@ -113,7 +118,7 @@ class LatencyMonitorNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._summaries = self.create_publisher(String, "~/summary", LATCHED_QOS)
         self._side_by_side: SideBySide | None = None
-        if live and any(each.comparisons for each in self.monitor.tasks.values()):
+        if live and any(each.spec.variants for each in self.monitor.tasks.values()):
             patience_s = self._options.pair_timeout_s
             self._side_by_side = SideBySide(self, self.monitor, self._side_by_side_options, patience_s)
         self._speed = VehicleSpeed(self, self._options.odometry_topic)
@@ -123,11 +128,12 @@ class LatencyMonitorNode(Node):
             for task, each in self.monitor.tasks.items()
             for name in each.variants
         ]
+        self._ground_truths = {task: each.ground_truth_topic for task, each in tasks.items()}
         for task, each in self.monitor.tasks.items():
             for name, full_name in each.spec.nodes.items() if live else ():
-                subscribe_model_info(self, full_name, partial(self.monitor.add_model_info, task, name))
-            if each.spec.has_ground_truth:
-                subscribe_ground_truth(self, self._reader, self.monitor, task, tasks[task].ground_truth_topic)
+                subscribe_model_info(self, full_name, partial(self.add_model_info, task, name))
+            if each.accuracies:
+                self._subscribe_ground_truth(task, task)
         # Steady time: the monitor keeps reporting when a simulated clock stops.
         self.create_timer(
             self._options.publish_period_s,
@@ -163,6 +169,24 @@ class LatencyMonitorNode(Node):
         """Full names of the monitored nodes whose timing topic has no publisher."""
         return [each.full_name for each in self._node_subscriptions if not each.publishers]
 
+    def _subscribe_ground_truth(self, task: str, named: str) -> None:
+        topic = self._ground_truths[task]
+        subscribe_ground_truth(self, self._reader, self.monitor, named, topic)
+
+    def add_model_info(self, task: str, name: str, info: ModelInfo) -> None:
+        """Take what a node states about its model; subscribe to heads that are known since."""
+        before = {*self.monitor.tasks[task].heads}
+        self.monitor.add_model_info(task, name, info)
+        for head, each in self.monitor.tasks[task].heads.items():
+            if head in before:
+                continue
+            for variant in each.variants:
+                subscribe_results(self, self._reader, self.monitor, head, variant)
+            if each.accuracies:
+                self._subscribe_ground_truth(task, head)
+            if self._figures is not None:
+                self._figures.add(head, each)
+
     def _on_pair(
         self, task: str, name: str, stamp_ns: int, baseline: Result, variant: Result, agreed: Agreement
     ) -> None:
@@ -173,7 +197,8 @@ class LatencyMonitorNode(Node):
 
     def report(self) -> Report:
         """Return the live report as of now."""
-        notes, now_s, now = [*self.monitor.changes], time.monotonic(), datetime.now(timezone.utc).astimezone()
+        notes = [*self.monitor.changes, *self.monitor.unpublished_heads()]
+        now_s, now = time.monotonic(), datetime.now(timezone.utc).astimezone()
         tasks = self.monitor.summary(now_s if self._live else None)
         if self._live:
             self._watch.update(tasks, now_s, now)
@@ -193,7 +218,7 @@ class LatencyMonitorNode(Node):
             host=self._host,
             tasks=tasks,
             missing=self.monitor.missing(now_s),
-            problems=self._doubts,
+            problems=[*self._doubts, *self.monitor.not_compared()],
             notes=notes,
         )
 

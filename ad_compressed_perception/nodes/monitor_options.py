@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from ad_compressed_perception.core.errors import AdcpError
 from ad_compressed_perception.core.manifest import StrictModel
+from ad_compressed_perception.core.task_names import MULTI_TASK
 from ad_compressed_perception.core.task_names import TASK_NAMES as TASK_NAMES
 from ad_compressed_perception.monitor.comparison import TaskComparison
 from ad_compressed_perception.monitor.frame_health import parse_budgets
@@ -80,7 +81,8 @@ class TaskOptions(WatchLimits):
     )
     ground_truth_topic: str = Field(
         default="",
-        description="topic of the ground-truth results, with their labels on TOPIC/label_info; empty: none",
+        description="topic of the ground-truth results, with their labels on TOPIC/label_info; of a model "
+        "with several heads TOPIC/HEAD and TOPIC/HEAD/label_info; empty: none",
     )
 
 
@@ -125,6 +127,7 @@ def task_comparison(task: str, options: TaskOptions) -> TaskComparison | None:
         bool(options.ground_truth_topic),
         options,
         parse_budgets(options.stage_budgets_ms),
+        task == MULTI_TASK,
     )
 
 

@@ -133,8 +133,7 @@ class NodeSubscriptions:
         self._last_s = 0.0
         reader.subscribe(DiagnosticArray, self.timing_topic, self._on_timing, TIMING_QOS)
         if compare:
-            results = f"{self.full_name}/{RESULT_TOPICS[task].name}"
-            ResultListener(node, reader, task, results, f"{self.full_name}/label_info", self._on_result)
+            subscribe_results(node, reader, monitor, task, name)
 
     @property
     def publishers(self) -> int:
@@ -152,24 +151,46 @@ class NodeSubscriptions:
             self._last_s = max(self._last_s, at_s - report.waited_ms / 1e3)
             self._monitor.add_report(self._task, self._name, report, self._last_s)
 
-    def _on_result(self, stamp_ns: int, result: Result, at_s: float) -> None:
-        self._monitor.add_result(self._task, self._name, stamp_ns, result, at_s)
+
+def subscribe_results(
+    node: Node, reader: MessageReader, monitor: ComparisonMonitor, task: str, name: str
+) -> None:
+    """Subscribe to the results of a task, or of a head, and pass them to the monitor.
+
+    Args:
+        node: the monitor's ROS node.
+        reader: reads the messages.
+        monitor: receives them.
+        task: the monitored node's task, or a head's name among all tasks.
+        name: the node's name as a variant.
+    """
+    found = monitor.tasks[task]
+    prefix = f"{found.spec.nodes[name]}/{found.head}".rstrip("/")
+    kind = found.kind or task
+
+    def take(stamp_ns: int, result: Result, at_s: float) -> None:
+        monitor.add_result(task, name, stamp_ns, result, at_s)
+
+    topic = f"{prefix}/{RESULT_TOPICS[kind].name}"
+    ResultListener(node, reader, kind, topic, f"{prefix}/label_info", take)
 
 
 def subscribe_ground_truth(
     node: Node, reader: MessageReader, monitor: ComparisonMonitor, task: str, topic: str
 ) -> None:
-    """Subscribe to a task's ground truth and pass it to the monitor.
+    """Subscribe to the ground truth of a task, or of a head, and pass it to the monitor.
 
     Args:
         node: the monitor's ROS node.
         reader: reads the messages.
         monitor: receives it.
         task: whose results they are.
-        topic: of the results; their labels are expected on TOPIC/label_info.
+        topic: of the results, or above a head's; their labels are expected on TOPIC/label_info.
     """
+    found = monitor.tasks[task]
+    topic = f"{topic}/{found.head}".rstrip("/")
 
     def take(stamp_ns: int, ground_truth: Result, at_s: float) -> None:
         monitor.add_ground_truth(task, stamp_ns, ground_truth, at_s)
 
-    ResultListener(node, reader, task, topic, f"{topic}/label_info", take)
+    ResultListener(node, reader, found.kind or task, topic, f"{topic}/label_info", take)

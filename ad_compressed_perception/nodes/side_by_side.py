@@ -74,11 +74,6 @@ class SideBySide:
             patience_s: how long a frame waits for the results of all nodes.
         """
         self._node, self._monitor, self._options, self._patience_s = node, monitor, options, patience_s
-        self._pairs = [
-            (task, str(each.spec.baseline), variant)
-            for task, each in monitor.tasks.items()
-            for variant in each.comparisons
-        ]
         self._publisher = node.create_publisher(
             CompressedImage, "~/side_by_side/compressed", QoSProfile(depth=1)
         )
@@ -91,6 +86,15 @@ class SideBySide:
         # Steady time: a simulated clock may stop.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(_CHECK_PERIOD_S, self._check, clock=clock)
+
+    @property
+    def _pairs(self) -> list[tuple[str, str, str]]:
+        """Tasks and heads with their baseline and variant; heads become known while the nodes run."""
+        return [
+            (task, str(each.spec.baseline), variant)
+            for task, each in list(self._monitor.tasks.items())
+            for variant in each.comparisons
+        ]
 
     def close(self) -> None:
         """Stop drawing."""
@@ -108,10 +112,10 @@ class SideBySide:
 
     def _check(self) -> None:
         """Start and stop with the subscribers, and subscribe to what the camera publishes."""
-        if self._publisher.get_subscription_count() == 0:
+        if self._publisher.get_subscription_count() == 0 or not self._pairs:  # no head is known yet
             self._stop()
             return
-        if self._view is None:
+        if self._view is None or not self._view.is_of(self._nodes()):
             self._forget()
             self._view = self._nothing_in_view()
             self._monitor.on_result = self._on_result
@@ -122,8 +126,10 @@ class SideBySide:
             self._subscribe()
 
     def _nothing_in_view(self) -> FramesInView:
-        nodes = {(task, name) for task, *names in self._pairs for name in names}
-        return FramesInView(nodes, self._patience_s)
+        return FramesInView(self._nodes(), self._patience_s)
+
+    def _nodes(self) -> set[tuple[str, str]]:
+        return {(task, name) for task, *names in self._pairs for name in names}
 
     def _stop(self) -> None:
         self._monitor.on_result = None

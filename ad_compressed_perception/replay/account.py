@@ -51,10 +51,10 @@ class Account:
     def close(self, report: Report) -> None:
         """Write the counts into the report and compare them.
 
-        Sets ``report.problems``; with one, verdicts "accepted" are taken out of the report.
+        Adds to ``report.problems``; with one, verdicts "accepted" are taken out of the report.
         """
         self._count_source(report)
-        report.problems = [*self._source_problems(report)]
+        report.problems += self._source_problems(report)
         for node in self.plan.nodes:
             variant = report.tasks[node.task].variants[node.name]
             ledger = self.ledgers.get((node.task, node.name), Ledger())
@@ -159,7 +159,8 @@ class Account:
             )
 
     def _pair_problems(self, task: str, name: str, comparison: ComparisonReport) -> Iterator[str]:
-        ledgers = [self.ledgers.get((task, each), Ledger()) for each in (BASELINE, name)]
+        whose = task.partition(".")[0]  # of a head: what was sent to its node
+        ledgers = [self.ledgers.get((whose, each), Ledger()) for each in (BASELINE, name)]
         both = set.intersection(
             *(
                 {stamp for stamp, timing in ledger.done.items() if timing.outcome == "processed"}

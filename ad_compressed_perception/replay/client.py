@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from ad_compressed_perception.core.progress import Progress
 from ad_compressed_perception.core.results import Result
 from ad_compressed_perception.metrics.agreement import Agreement
+from ad_compressed_perception.monitor.gate import model_info
 from ad_compressed_perception.nodes.latency_monitor_node import LatencyMonitorNode
 from ad_compressed_perception.replay.collector import Collector
 from ad_compressed_perception.replay.interleaving import INTERLEAVING
@@ -108,6 +109,10 @@ class ReplayClient:
             enable_rosout=False,
             parameter_overrides=self._monitor_parameters(),
         )
+        for node in self._plan.nodes:
+            if node.manifest.outputs is not None:  # what nodes state themselves is not waited for
+                info = model_info(node.manifest, node.variant)
+                self._monitor.add_model_info(node.task, node.namespace, info)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._monitor)
         self.player = Player(
@@ -225,12 +230,13 @@ class ReplayClient:
         """Close the monitor, which ends pairing, and return its report under the plan's names."""
         self._monitor.monitor.close(time.monotonic())
         report = self._monitor.report()
+        report.problems = [self._plan.without_namespace(line) for line in report.problems]
         for task, one in report.tasks.items():
-            one.variants = {self._names[task, key]: each for key, each in one.variants.items()}
+            one.variants = {self._name(task, key): each for key, each in one.variants.items()}
             for each in one.variants.values():
                 each.node = self._plan.without_namespace(each.node)
-            one.comparison = {self._names[task, key]: each for key, each in one.comparison.items()}
-            one.baseline = None if one.baseline is None else self._names[task, one.baseline]
+            one.comparison = {self._name(task, key): each for key, each in one.comparison.items()}
+            one.baseline = None if one.baseline is None else self._name(task, one.baseline)
         return report
 
     def _on_pair(
@@ -242,8 +248,12 @@ class ReplayClient:
         candidate_result: Result,
         agreement: Agreement,
     ) -> None:
-        name = self._names[task, candidate]
+        name = self._name(task, candidate)
         self._collector.on_pair(task, name, stamp_ns, baseline_result, candidate_result, agreement)
+
+    def _name(self, task: str, key: str) -> str:
+        """Return the name of a task's variant, or of the variant of one of its heads."""
+        return self._names[task.partition(".")[0], key]
 
     def _monitor_parameters(self) -> list[Parameter]:
         most_variants = max(len(names) for names in self._plan.variants.values())

@@ -51,15 +51,26 @@ class _Current:
 class Collector:
     """Collects series and snapshots of a replay."""
 
-    def __init__(self, variants: Mapping[str, Sequence[str]], sample_indices: Iterable[int]) -> None:
+    def __init__(
+        self,
+        variants: Mapping[str, Sequence[str]],
+        sample_indices: Iterable[int],
+        kinds: Mapping[str, str] | None = None,
+    ) -> None:
         """Create empty series.
 
         Args:
-            variants: task to its variants' names, the baseline first.
+            variants: task, or head ``TASK.HEAD``, to its variants' names, the baseline first.
             sample_indices: indices of the frames to keep for side-by-side images.
+            kinds: head to its task.
         """
+        kinds = kinds or {}
         self.series = {
-            task: TaskSeries({name: [] for name in names}, {name: [] for name in names if name != BASELINE})
+            task: TaskSeries(
+                {name: [] for name in names},
+                {name: [] for name in names if name != BASELINE},
+                AGREEMENT_AXES[kinds.get(task, task)],
+            )
             for task, names in variants.items()
         }
         self._order = variants
@@ -90,7 +101,7 @@ class Collector:
         agreement: Agreement,
     ) -> None:
         """Store the monitor's comparison of a pair of results."""
-        value = AGREEMENT_AXES[task].value(agreement)
+        value = self.series[task].axis.value(agreement)
         self.series[task].agreement[candidate].append((stamp_ns, value))
         current = self._current[task]
         if current.stamp_ns != stamp_ns:
@@ -122,7 +133,7 @@ class Collector:
             return
         if frame.index in self._sample_indices:
             self._samples[task].append(self._snapshot(task, "sample", frame, current))
-        best = AGREEMENT_AXES[task].best
+        best = self.series[task].axis.best
         distance = max(
             (abs(best - value) for value in current.agreement.values() if math.isfinite(value)),
             default=0.0,

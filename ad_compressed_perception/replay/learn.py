@@ -16,6 +16,7 @@ from ad_compressed_perception.analysis.drift_learner import DriftLearner
 from ad_compressed_perception.core.errors import DataError, ImageError, ManifestError
 from ad_compressed_perception.core.manifest import MANIFEST_NAME
 from ad_compressed_perception.core.progress import Progress
+from ad_compressed_perception.core.task_names import MULTI_TASK
 from ad_compressed_perception.data.video_reader import open_recording
 from ad_compressed_perception.drift.reference import DriftReference
 from ad_compressed_perception.image.video import MessageDecoder
@@ -53,6 +54,8 @@ def learn_references(options: ReplayOptions, progress: Progress) -> Learned:
         topic = bag.resolve_image_topic(options.topic)
         frames = BagSlice(bag, topic, options.start_s, options.duration_s, options.limit)
         plan = plan_of(options)
+        if MULTI_TASK in plan.variants:
+            raise DataError("there is no drift reference yet for models with several heads")
         camera = f"{options.bag.resolve().name}:{topic}"
         learners = {}
         for node in plan.nodes:

@@ -21,7 +21,8 @@ class Ledger:
     Attributes:
         sent: stamps of the frames that the replay published to the node.
         done: stamp to the timing that the node reported for it.
-        results: stamps of the results that the node published for them.
+        results: stamps of the results that the node published for them, each with its head where there are
+            several.
         foreign: timings and results of frames that the replay did not send, or that came twice.
         foreign_reports: those of them that are timings.
         node_received: frames that the node says it received, those of others included.
@@ -29,7 +30,7 @@ class Ledger:
 
     sent: set[int] = field(default_factory=set)
     done: dict[int, FrameTiming] = field(default_factory=dict)
-    results: set[int] = field(default_factory=set)
+    results: set[tuple[int, str]] = field(default_factory=set)
     foreign: int = 0
     foreign_reports: int = 0
     node_received: int = 0
@@ -55,12 +56,12 @@ class Ledger:
         self.done[stamp_ns] = report.timing
         return True
 
-    def take_result(self, stamp_ns: int) -> bool:
+    def take_result(self, stamp_ns: int, head: str = "") -> bool:
         """Return whether a result is one of a frame of the replay, received for the first time."""
-        if stamp_ns not in self.sent or stamp_ns in self.results:
+        if stamp_ns not in self.sent or (stamp_ns, head) in self.results:
             self.foreign += 1
             return False
-        self.results.add(stamp_ns)
+        self.results.add((stamp_ns, head))
         return True
 
 
@@ -87,6 +88,7 @@ class OfferedMonitor(ComparisonMonitor):
         self, task: str, name: str, stamp_ns: int, result: Result, now_s: float
     ) -> list[Agreement]:
         """Add a node's result, if its frame was offered; return the agreements of the pairs it completes."""
-        if not self.ledgers[task, name].take_result(stamp_ns):
+        whose, _, head = task.partition(".")  # what was sent to a node was sent to all of its heads
+        if not self.ledgers[whose, name].take_result(stamp_ns, head):
             return []
         return super().add_result(task, name, stamp_ns, result, now_s)

@@ -17,7 +17,7 @@ import yaml
 from ad_compressed_perception.core.errors import DataError, ManifestError
 from ad_compressed_perception.core.manifest import MANIFEST_NAME, Manifest, Verdict, load_manifest
 from ad_compressed_perception.core.resources import config_folder
-from ad_compressed_perception.core.task_names import MULTI_TASK, NO_NODE, RAW, TASK_NAMES
+from ad_compressed_perception.core.task_names import NO_NODE, RAW, TASK_NAMES
 from ad_compressed_perception.workspace.find import find_all
 
 PACKAGE = "ad_compressed_perception"
@@ -91,8 +91,21 @@ class ReplayPlan:
         return text.replace(self.namespace, "") if self.namespace else text
 
     def node(self, task: str, name: str) -> ReplayNode:
-        """Return the node of a task's variant."""
+        """Return the node of a task's variant, or of the variant of a head ``TASK.HEAD``."""
+        task = task.partition(".")[0]
         return next(node for node in self.nodes if (node.task, node.name) == (task, name))
+
+    def manifest(self, task: str, name: str) -> Manifest:
+        """Return what describes the results of a task's variant: the model, or a head ``TASK.HEAD`` of it."""
+        head, manifest = task.partition(".")[2], self.node(task, name).manifest
+        return manifest.head(head) if head else manifest
+
+    def compared(self, task: str) -> dict[str, str]:
+        """Return what is compared of a task, with the task that its results are of: itself, or its heads."""
+        heads = heads_of(self.node(task, BASELINE).manifest)
+        if not heads:
+            return {task: task}
+        return {f"{task}.{head}": kind for head, kind in heads.items() if kind != RAW}
 
 
 def reference_models() -> list[Path]:
@@ -137,11 +150,6 @@ def make_plan(
             continue
         if manifest.task == RAW:
             raise ManifestError(f"{path}: {NO_NODE}")
-        if manifest.task == MULTI_TASK:
-            raise ManifestError(
-                f"{path} has several heads, which adcp replay does not run yet: play the bag to a "
-                "multi_task_node"
-            )
         if manifest.task in chosen:
             raise ManifestError(
                 f"two models for task {manifest.task}: {chosen[manifest.task].folder} and {path}; name one"
@@ -270,12 +278,31 @@ def _task_nodes(
             )
             continue
         model.checked_path(name, allow_rejected=allow_rejected)
+        if heads_of(model) != heads_of(manifest):
+            raise ManifestError(
+                f"{model.folder}: variant {name} has {_heads_text(model)}, the baseline in {manifest.folder} "
+                f"has {_heads_text(manifest)}: they cannot be compared head by head"
+            )
         nodes.append(_planned(manifest.task, name, model, name))
+    notes += [
+        f"{manifest.task}: head {head} is of task raw: no node publishes it, and it is not compared here."
+        for head, kind in heads_of(manifest).items()
+        if kind == RAW
+    ]
     if len(nodes) == 1:
         notes.append(
             f"{manifest.task}: no compressed variant of {manifest.name} ran; adcp compress makes one."
         )
     return nodes
+
+
+def heads_of(manifest: Manifest) -> dict[str, str]:
+    """Return head to task, of a model with several."""
+    return {head: each.task for head, each in (manifest.outputs or {}).items()}
+
+
+def _heads_text(manifest: Manifest) -> str:
+    return ", ".join(f"{head} ({task})" for head, task in heads_of(manifest).items()) or "one task"
 
 
 def _planned(task: str, name: str, manifest: Manifest, variant: str) -> ReplayNode:

@@ -124,13 +124,15 @@ class Player:
             NodeHungError: the node did not respond to several frames in a row.
         """
         key = (task, name)
-        self._collector.begin(task, frame)
+        for compared in self._plan.compared(task):
+            self._collector.begin(compared, frame)
         self.ledger(task, name).sent.add(frame.stamp_ns)
         self._publishers[key].publish(frame.cdr)
         if self._wait_until(lambda: self._timing_of(task, name, frame) is not None, self._frame_timeout_s):
             timing = self._timing_of(task, name, frame)
             if timing is not None:
-                self._collector.note_timing(task, name, timing)
+                for compared in self._plan.compared(task):
+                    self._collector.note_timing(compared, name, timing)
             self._missed_in_row[key] = 0
             return
         self.frame_timeouts[key] += 1
@@ -155,17 +157,22 @@ class Player:
         )
 
     def complete(self, task: str, frame: BagFrame) -> None:
-        """Wait until the monitor has compared every candidate's result of a frame, and record them."""
+        """Wait until the monitor has compared every candidate's results of a frame, and record them."""
         expected = {
             name
             for name in self._plan.variants[task]
             if name != BASELINE and self._processed(task, name, frame)
         }
+        parts = self._plan.compared(task)
         if expected and self._processed(task, BASELINE, frame):
-            self._wait_until(lambda: expected <= self._collector.compared(task, frame.stamp_ns), _PAIR_WAIT_S)
+            self._wait_until(
+                lambda: all(expected <= self._collector.compared(part, frame.stamp_ns) for part in parts),
+                _PAIR_WAIT_S,
+            )
         if self._recorder is not None:
             self._record(self._recorder, task, frame)
-        self._collector.end_task(task, frame)
+        for part in parts:
+            self._collector.end_task(part, frame)
 
     def _record(self, recorder: ResultsRecorder, task: str, frame: BagFrame) -> None:
         names = {name for name in self._plan.variants[task] if self._processed(task, name, frame)}

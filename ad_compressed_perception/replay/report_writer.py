@@ -140,14 +140,14 @@ def _draw(
         details += [] if infer_ms is None else [f"infer {infer_ms:.1f} ms"]
         panels.append(
             Panel(
-                add_steering(result, plan.node(snapshot.task, name)),
+                add_steering(result, plan.manifest(snapshot.task, name)),
                 f"{name}{named}{status}",
                 " | ".join(details),
             )
         )
-    first_ns = collector.series[snapshot.task].first_stamp_ns
-    parts = [f"{snapshot.task} at {(snapshot.frame.stamp_ns - first_ns) / 1e9:.2f} s"]
-    parts += agreement_texts(snapshot.task, snapshot.agreement)
+    series = collector.series[snapshot.task]
+    parts = [f"{snapshot.task} at {(snapshot.frame.stamp_ns - series.first_stamp_ns) / 1e9:.2f} s"]
+    parts += agreement_texts(series.axis, snapshot.agreement)
     if snapshot.kind == "least_agreement":
         parts.append("frame with the least agreement")
     return write_png(path, side_by_side(bgr, panels, headline=" | ".join(parts)))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ad_compressed_perception.core.errors import AdcpError, DataError, ImageError
 from ad_compressed_perception.core.progress import Progress, no_progress
+from ad_compressed_perception.core.task_names import MULTI_TASK
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
 from ad_compressed_perception.data.video_reader import open_recording
 from ad_compressed_perception.image.format_text import format_note, parse_format
@@ -165,6 +166,8 @@ def run_replay(options: ReplayOptions, progress: Progress = no_progress) -> Repo
         topic = bag.resolve_image_topic(options.topic)
         frames = BagSlice(bag, topic, options.start_s, options.duration_s, options.limit)
         plan = plan_of(options)
+        if options.mcap and MULTI_TASK in plan.variants:
+            raise DataError("results of several heads cannot be recorded yet: replay them without mcap")
         deadlines_ms = parse_deadlines(options.deadlines, list(plan.variants))
         require_writable(options.out)
         # Reads the first frame: a bag without one must fail before any process is started.
@@ -172,7 +175,7 @@ def run_replay(options: ReplayOptions, progress: Progress = no_progress) -> Repo
         message_bytes = len(first.cdr)
         format_line = _check_format(frames, first, options.rate)
         total = frames.estimated_count()
-        collector = Collector(plan.variants, sample_indices(total, options.samples))
+        collector = _collector(plan, sample_indices(total, options.samples))
         run = _Run(options, plan, frames, collector, progress, total, format_line)
         reason: AdcpError | None = None
         try:
@@ -193,6 +196,11 @@ def run_replay(options: ReplayOptions, progress: Progress = no_progress) -> Repo
                 f"{reason}; what was measured before is in {options.out / REPORT_MARKDOWN}"
             ) from reason
     return run.report
+
+
+def _collector(plan: ReplayPlan, samples: Sequence[int]) -> Collector:
+    kinds = {part: kind for task in plan.variants for part, kind in plan.compared(task).items()}
+    return Collector({part: plan.variants[part.partition(".")[0]] for part in kinds}, samples, kinds)
 
 
 def _check_format(frames: BagSlice, first: BagFrame, rate: float | None) -> str:

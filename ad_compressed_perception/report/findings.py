@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ad_compressed_perception.report.agreement_markdown import agreement_text, compares_nothing
-from ad_compressed_perception.report.frame_counters import uncounted_frames
+from ad_compressed_perception.report.frame_counters import uncounted_frames, variants_of
 from ad_compressed_perception.report.kit.figures import speedup_text
 from ad_compressed_perception.report.kit.findings import ALARM_LEVELS, VERDICT_LEVELS, Finding, sort_findings
 from ad_compressed_perception.report.schemas.comparison import Report
@@ -20,9 +20,9 @@ def report_findings(report: Report) -> list[Finding]:
     """Return the findings of a replay or a live comparison, the worst first."""
     found = [Finding("alarm", f"These figures cannot be relied on: {line}") for line in report.problems]
     found += [Finding("alarm", line) for line in report.missing]
+    for task, name, variant in variants_of(report):
+        found += _counted(f"{task}/{name}", variant)
     for task, one in report.tasks.items():
-        for name, variant in one.variants.items():
-            found += _counted(f"{task}/{name}", variant)
         found += [
             Finding(ALARM_LEVELS[alarm.level], alarm.sentence or _unnamed(alarm)) for alarm in one.alarms
         ]

@@ -91,7 +91,10 @@ def counter_section(report: Report) -> Iterator[str]:
 
 
 def variants_of(report: Report) -> Iterator[tuple[str, str, VariantReport]]:
-    """Yield task, name and variant, the baseline of each task first."""
+    """Yield task, name and variant, the baseline of each task first; the node of several heads once."""
+    seen: set[str] = set()
     for task, one in report.tasks.items():
         for name in sorted(one.variants, key=lambda name: name != one.baseline):
-            yield task, name, one.variants[name]
+            if one.variants[name].node not in seen:
+                yield task, name, one.variants[name]
+        seen |= {variant.node for variant in one.variants.values() if variant.node}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ad_compressed_perception.report.frame_counters import variants_of
 from ad_compressed_perception.report.kit.figures import NONE, milliseconds, number, share
 from ad_compressed_perception.report.kit.table import records
 from ad_compressed_perception.report.kit.text import bullets, plain
@@ -15,9 +16,7 @@ from ad_compressed_perception.report.schemas.variant import VariantReport
 
 def run_latency(report: Report) -> Iterator[str]:
     """Yield sections about the whole run's latency."""
-    variants = [
-        (task, name, one) for task, each in report.tasks.items() for name, one in each.variants.items()
-    ]
+    variants = list(variants_of(report))
     if not any(one.processed for _, _, one in variants):
         return
     yield "## Latency of the whole run"

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ad_compressed_perception.core.timing import FrameTiming
@@ -50,10 +50,12 @@ class TaskSeries:
         timings: variant name to its completed frames, the baseline first.
         agreement: compared variant's name to (stamp_ns, value of the task's AgreementAxis); NaN where
             a frame has nothing to compare.
+        axis: which value of an agreement that is.
     """
 
-    timings: dict[str, list[FrameTiming]] = field(default_factory=dict)
-    agreement: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    timings: dict[str, list[FrameTiming]]
+    agreement: dict[str, list[tuple[int, float]]]
+    axis: AgreementAxis
 
     def stage_ms(self, variant: str, stage: str) -> list[float]:
         """Milliseconds of one stage, or of ``end_to_end``, over a variant's processed frames."""

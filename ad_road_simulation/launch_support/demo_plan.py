@@ -44,6 +44,11 @@ def demo_nodes(arguments: Mapping[str, str]) -> list[PlannedNode]:
     tasks, driver = tasks_of(arguments), arguments["drive"]
     if driver != EXPERT and "planning" not in tasks:
         raise AdcpError(f"drive:={driver} needs planning among tasks:={arguments['tasks']}")
+    if unknown := [task for task in tasks if task not in _GROUND_TRUTHS]:
+        raise AdcpError(
+            f"tasks:={unknown[0]}: the road camera has ground truth of {', '.join(_GROUND_TRUTHS)} only; use "
+            "compare.launch.py on its images"
+        )
     namespace = parse_namespace(arguments["namespace"])
     camera = f"{namespace}/{CAMERA}"
     image_remappings: tuple[tuple[str, str], ...] = ()

@@ -31,7 +31,7 @@ def series(frames: int = 30, **stages_ms: float) -> TaskSeries:
         "int8": [timing(index, 10.0 + index % 5, **stages_ms) for index in range(frames)],
     }
     values = [(each.stamp_ns, 0.5 + 0.5 * math.sin(each.stamp_ns)) for each in timings["int8"]]
-    return TaskSeries(timings, {"int8": values})
+    return TaskSeries(timings, {"int8": values}, AGREEMENT_AXES["detection"])
 
 
 def is_an_image(path: Path) -> bool:
@@ -51,14 +51,29 @@ def test_three_plots_for_three_tasks(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "latency.png")).shape[0] < three
 
 
+def test_the_times_of_a_model_with_several_heads_are_drawn_once(tmp_path: Path) -> None:
+    """Each head has an agreement of its own, all of them one inference."""
+    heads = {"multi_task.objects": series(), "multi_task.surface": series()}
+    write_plots(heads, tmp_path / "heads")
+    write_plots({"detection": series()}, tmp_path / "one")
+    heights = {
+        (folder, name): cv2.imread(str(tmp_path / folder / f"{name}.png")).shape[0]
+        for folder in ("heads", "one")
+        for name in ("latency", "agreement")
+    }
+    assert heights["heads", "latency"] == heights["one", "latency"]
+    assert heights["heads", "agreement"] > heights["one", "agreement"]
+
+
 def test_nothing_to_compare_is_no_agreement_plot(tmp_path: Path) -> None:
-    alone = TaskSeries({"baseline": [timing(0, 5.0)]}, {})
+    alone = TaskSeries({"baseline": [timing(0, 5.0)]}, {}, AGREEMENT_AXES["planning"])
     assert [path.name for path in write_plots({"planning": alone}, tmp_path)] == ["latency.png", "stages.png"]
 
 
 def test_no_processed_frame_is_no_plot(tmp_path: Path) -> None:
     failed = FrameTiming(START_NS, "failed", {"queue_wait": 0.1}, reason="truncated JPEG")
-    assert write_plots({"detection": TaskSeries({"baseline": [failed]}, {})}, tmp_path) == []
+    none = TaskSeries({"baseline": [failed]}, {}, AGREEMENT_AXES["detection"])
+    assert write_plots({"detection": none}, tmp_path) == []
     assert write_plots({}, tmp_path) == []
 
 

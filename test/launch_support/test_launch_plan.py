@@ -37,6 +37,7 @@ from ad_road_simulation.faults.options import FaultOptions
 from ad_road_simulation.launch_support.demo_plan import demo_nodes
 from ad_road_simulation.nodes.road_camera_options import WeatherOption
 from support.models import write_planner
+from support.several_heads import write_two_heads
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -318,6 +319,23 @@ def test_a_deadline_that_nothing_would_check_is_refused() -> None:
         perception_nodes(arguments(monitor="yes"))
 
 
+def test_a_model_with_several_heads_has_its_node(tmp_path: Path) -> None:
+    """Failed before: it was refused. Its manifest names no task, the heads say what it is."""
+    model = write_two_heads(tmp_path / "model")
+    given = arguments(tasks="", model=str(model), monitor="true", fallback="baseline", variant="int8")
+
+    node, monitor = perception_nodes(given | {"odometry_topic": "/odom", "multi_task_deadline_ms": "80"})
+
+    assert (node.executable, node.full_name) == ("multi_task_node", "/multi_task")
+    assert node.parameters == {"model": str(model), "variant": "int8", "fallback_variant": "baseline"}
+    assert monitor.parameters["multi_task.baseline"] == "/multi_task"
+    assert monitor.parameters["multi_task.deadline_ms"] == 80.0
+    # Beside other tasks it is named by its own arguments; a head may plan, so that odometry is of use.
+    several = arguments(tasks="multi_task,detection", multi_task_model=str(model), multi_task_variant="fp32")
+    found = by_name(perception_nodes(several | {"odometry_topic": "/odom"}))
+    assert found == {"/multi_task": {"model": str(model), "variant": "fp32"}, "/detection": {}}
+
+
 def test_ground_truth_is_of_one_task() -> None:
     with pytest.raises(AdcpError, match="ground_truth_topic:=/boxes: which of"):
         compare_nodes(arguments(ground_truth_topic="/boxes"))
@@ -327,6 +345,13 @@ def test_ground_truth_is_of_one_task() -> None:
     # Also where a parameter file still has the old name.
     (old,) = TaskOptions.old_keys()
     assert monitor.parameters[f"planning.{old}"] == ""
+
+
+@pytest.mark.parametrize("task", ["classification", "multi_task"])
+def test_the_demo_refuses_what_it_has_no_ground_truth_of(task: str) -> None:
+    """Failed before: a KeyError."""
+    with pytest.raises(AdcpError, match=f"tasks:={task}: the road camera has ground truth of detection, "):
+        demo_nodes(demo(tasks=task))
 
 
 def test_odometry_is_remapped_also_in_the_demo() -> None:
@@ -353,7 +378,8 @@ def test_a_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_names_that_are_stated_twice_are_the_same() -> None:
     """A launch cannot import the modules that have them: those need more than every machine has."""
-    assert tuple(TASKS) == (*TASK_NAMES, RAW, MULTI_TASK) == get_args(TaskName)
+    assert tuple(TASKS) == get_args(TaskName)
+    assert {*TASKS} == {*TASK_NAMES, RAW} and MULTI_TASK in TASK_NAMES
     pytest.importorskip("launch_ros", reason="ROS 2's launch_ros is not installed")
     from ad_road_simulation.launch_support.arguments import WEATHERS
 

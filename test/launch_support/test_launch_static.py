@@ -274,6 +274,9 @@ def test_an_argument_of_a_task_that_does_not_run_is_named(
     )
     assert "planning_variant:=prune_int8 has no effect: this launch runs detection" in caplog.text
     assert caplog.text.count("no effect") == 1
+    # A task whose name has an underscore, too.
+    record(REPOSITORY / "launch/perception.launch.py", tmp_path, tasks="detection", multi_task_variant="int8")
+    assert "multi_task_variant:=int8 has no effect: this launch runs detection" in caplog.text
 
 
 BLOCKED = """

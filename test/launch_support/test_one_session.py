@@ -47,6 +47,15 @@ def test_one_node_a_task_gets_all_cameras_and_each_camera_its_monitor() -> None:
     assert monitor["detection.deadline_ms"] == 80.0
 
 
+def test_a_model_with_several_heads_serves_all_cameras() -> None:
+    nodes = by_name(
+        nodes_of_one_session(perception_nodes, arguments(tasks="multi_task", monitor="true"), CAMERAS)
+    )
+
+    assert nodes["/multi_task"].parameters["cameras"] == ["front", "left"]
+    assert nodes["/left/latency_monitor"].parameters["multi_task.baseline"] == "/left/multi_task"
+
+
 def test_a_comparison_watches_what_both_shared_nodes_say_of_the_camera() -> None:
     nodes = by_name(nodes_of_one_session(compare_nodes, arguments(tasks="detection"), CAMERAS))
 

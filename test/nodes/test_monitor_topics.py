@@ -248,3 +248,11 @@ def test_every_figure_and_parameter_is_documented() -> None:
     page = (REPOSITORY / "docs" / "guides" / "monitor.md").read_text("utf-8")
     names = {*NODE_FIGURES, *COMPARISON_FIGURES, *MonitorOptions.model_fields, *TaskOptions.model_fields}
     assert not [name for name in names if f"`{name}`" not in page]
+
+
+def test_a_head_of_a_model_falls_into_the_group_of_agreement() -> None:
+    """Its name is that of the task and its own; the nodes' statuses are those of the task."""
+    assert group_of("/latency_monitor: multi_task.drivable_area") == ["Agreement"]
+    assert group_of("/latency_monitor: multi_task") == ["Agreement"]
+    assert group_of("/latency_monitor: multi_task/compressed /compressed/multi_task") == ["Variants"]
+    assert group_of("/compressed/multi_task") == ["Nodes"]

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256, load_manifest
+from ad_compressed_perception.core.manifest import Manifest, Variant, Verdict, file_sha256, load_manifest
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.bags import _STORE, _header, raw_message, write_messages
 from support.models import DETECTOR_LABELS, SEGMENTER_LABELS, STRIDES, write_detector
@@ -79,6 +79,24 @@ def write_two_heads(folder: Path, *, fragile: bool = False, name: str = "two_hea
     )  # type: ignore[call-arg]
     save_manifest(manifest, folder)
     return folder
+
+
+def add_blind_variant(model: Path, name: str = "blind") -> Path:
+    """Add an accepted variant whose masks are background everywhere; its boxes are those of the baseline."""
+    path = model / f"{name}.onnx"
+    graph = onnx.load(model / "fp32.onnx")
+    bias = next(one for one in graph.graph.initializer if one.name == "mask_b")
+    bias.CopyFrom(numpy_helper.from_array(np.float32([1e4, 0, 0, 0]), "mask_b"))
+    onnx.save(graph, path)
+    manifest = load_manifest(model)
+    manifest.variants[name] = Variant(
+        file=path.name,
+        sha256=file_sha256(path),
+        derived_from="fp32",
+        verdict=Verdict(status="accepted"),
+    )
+    save_manifest(manifest, model)
+    return model
 
 
 INPUTS: dict[str, Any] = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ad_compressed_perception.analysis.plots.style import draw_distribution, look, new_figure, save_figure
 from ad_compressed_perception.core.timing import STAGES
-from ad_compressed_perception.report.series import AGREEMENT_AXES, TaskSeries
+from ad_compressed_perception.report.series import TaskSeries
 
 STAGE_COLORS = {
     "transport_age": "#999999",
@@ -41,9 +41,11 @@ def write_plots(series: Mapping[str, TaskSeries], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with_frames = {task: one for task, one in series.items() if _has_frames(one)}
     written: list[Path] = []
-    if with_frames:
-        written.append(plot_latency(with_frames, folder / "latency.png"))
-        written.append(plot_stages(with_frames, folder / "stages.png"))
+    # The times of all heads TASK.HEAD of a model are those of the model.
+    timed = {task.partition(".")[0]: one for task, one in with_frames.items()}
+    if timed:
+        written.append(plot_latency(timed, folder / "latency.png"))
+        written.append(plot_stages(timed, folder / "stages.png"))
     compared = {task: one for task, one in with_frames.items() if any(one.agreement.values())}
     if compared:
         written.append(plot_agreement(compared, folder / "agreement.png"))
@@ -102,7 +104,7 @@ def plot_agreement(series: Mapping[str, TaskSeries], path: Path) -> Path:
     figure, axes = new_figure(len(series), 1, width=11.0, row_height=2.6)
     for row, (task, one) in enumerate(series.items()):
         axis = axes[row, 0]
-        what = AGREEMENT_AXES[task]
+        what = one.axis
         names = list(one.timings)
         for name, points in one.agreement.items():
             stamps = np.array([stamp for stamp, _ in points], dtype=np.int64)

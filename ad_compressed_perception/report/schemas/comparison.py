@@ -83,7 +83,10 @@ class Report(Document):
     age_reference: str = Field(default="", description="what transport age is measured from")
     source: Source = Field(default_factory=Source, description="where the frames came from")
     host: Host = Field(default_factory=Host, description="the machine the figures belong to")
-    tasks: dict[str, TaskReport] = Field(default_factory=dict, description="task name to report")
+    tasks: dict[str, TaskReport] = Field(
+        default_factory=dict,
+        description="task name to report; each head of a model with several has one, too, as multi_task.HEAD",
+    )
     missing: list[str] = Field(
         default_factory=list, description="live: which nodes are silent or give no result, in sentences"
     )
