@@ -226,7 +226,7 @@ def ending(feeds: Any) -> Any:
     raise SystemExit(3)
 
 
-@pytest.mark.parametrize("fault", [raising, ending, "nan", "shape"], ids=str)
+@pytest.mark.parametrize("fault", [raising, ending, "nan", "shape"], ids=["raises", "ends", "nan", "shape"])
 def test_a_failing_shadow_is_reported_and_the_primary_goes_on(fault: Any, start: Any) -> None:
     car = start(**EVERY)
     car.wait_for_shadow()
