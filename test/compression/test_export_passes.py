@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,31 @@ def test_weights_that_the_quantizer_stores_apart_stay_in_the_file(tmp_path: Path
     found = create_backend("litert").load(tmp_path / "wide.tflite", {}).infer(frames[0])["y"]
     # fp16 keeps 11 bits of a weight, int8 two steps of 1/255 of a range.
     assert np.abs(found - expected).max() < {"fp16": 1e-3, "int8": 0.03}[precision] * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("runtime", sorted(SUFFIXES))
+def test_a_softmax_over_the_channels_of_a_permuted_tensor(tmp_path: Path, runtime: str) -> None:
+    """As converters of TensorFlow models write it; XNNPACK summed over another axis, off by up to 1."""
+    require(runtime)
+    rng = np.random.default_rng(1)
+    weight = numpy_helper.from_array(rng.normal(0, 0.5, (4, 3, 3, 3)).astype(np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Softmax", ["t"], ["y"], axis=3),
+    ]
+    shapes: Any = ([1, 3, 8, 12], [1, 8, 12, 4])
+    source = save_model(tmp_path / "m.onnx", nodes, [weight], {"x": shapes[0]}, {"y": shapes[1]})
+    found = tmp_path / f"m{SUFFIXES[runtime]}"
+    name = "torch_program" if runtime == "torch" else runtime
+    module = importlib.import_module(f"ad_compressed_perception.compression.passes.export.{name}")
+
+    getattr(module, f"write_{runtime}")(source, found)
+
+    feeds = {"x": rng.normal(0, 3, shapes[0]).astype(np.float32)}
+    outputs = create_backend(runtime).load(found, {}).infer(feeds)["y"]
+    assert np.abs(outputs - reference(source, feeds)["y"]).max() < 1e-5
+    assert np.abs(outputs.sum(axis=3) - 1).max() < 1e-5
 
 
 def test_half_precision_is_what_the_file_computes(tmp_path: Path) -> None:

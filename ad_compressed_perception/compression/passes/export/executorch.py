@@ -75,6 +75,7 @@ def write_executorch(
     made = torch_graph(model, precision)
     notes: dict[str, Any] = {"precision": precision}
     with converting("ExecuTorch"):
+        from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS, SoftmaxConfig
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
@@ -82,9 +83,11 @@ def write_executorch(
         if precision == "int8":
             program, kept = _quantized(made, program, given)
             notes["float_nodes"] = kept
+        # XNNPACK's softmax behind a permutation to NHWC sums over another axis (ExecuTorch 1.5.1).
+        right = [config for config in ALL_PARTITIONER_CONFIGS if config is not SoftmaxConfig]
         edge = to_edge_transform_and_lower(
             program,
-            partitioner=[XnnpackPartitioner()],
+            partitioner=[XnnpackPartitioner(configs=right)],
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
             constant_methods={METHOD: made.names.text()},
         )
