@@ -125,7 +125,10 @@ class ModelInputs(NodePart):
                     problems[name] = found
                 else:
                     values[name] = found
-            recent = self._recent.setdefault(camera, deque(maxlen=self._depth))
+            recent = self._recent.setdefault(camera, deque(maxlen=self._depth + 1))
+            # The same frame again, as of a driver that sends twice or for the standby, is no earlier one.
+            if recent and frame.stamp_ns == recent[-1].stamp_ns:
+                recent.pop()
             inputs = FrameInputs(tuple(recent), values, problems)
             if recent and frame.stamp_ns < recent[-1].stamp_ns:
                 recent.clear()
