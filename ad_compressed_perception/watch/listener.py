@@ -70,9 +70,9 @@ class SummaryListener:
 
     @property
     def is_awaiting(self) -> bool:
-        """Whether a guarded node that runs, and so publishes its state every second, was not heard yet."""
+        """Whether a guarded node that runs, and so publishes its state every second, has sent nothing yet."""
         return any(
-            not self.availability.has_heard(topic.removesuffix(self.availability.topic))
+            not self.availability.has_message_of(topic.removesuffix(self.availability.topic))
             and self._node.count_publishers(topic) > 0
             for topic in self._subscribed
             if topic.endswith(self.availability.topic)

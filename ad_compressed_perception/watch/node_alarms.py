@@ -36,7 +36,7 @@ class NodeAlarms(ABC):
         """Take a node's message; ``now_s``: monotonic seconds."""
         self._nodes[node] = now_s, self._read(node, message)
 
-    def has_heard(self, node: str) -> bool:
+    def has_message_of(self, node: str) -> bool:
         """Whether a message of a node came."""
         return node in self._nodes
 

@@ -41,7 +41,7 @@ class Drive:
         recorder.listen("/planning/timing", DiagnosticArray)
         recorder.listen("/planning/trajectory", PathMessage)
 
-    def wait_until_heard(self) -> None:
+    def wait_until_received(self) -> None:
         """Send frames of long before until the node reports one: a frame of the test is sent only once."""
         stamp_ns = START_NS - 1000 * PERIOD_NS
         image = image_message(gray_image(0), stamp_ns)
@@ -92,7 +92,7 @@ def test_what_is_missing_fails_the_frame_and_a_gap_begins_anew(tmp_path: Path, r
     with node_process("planning_node", *arguments, log=tmp_path / "log") as node:
         subscribed = ("/image", "/vehicle/odometry")
         recorder.wait_for(lambda: all(recorder.node.count_subscribers(topic) for topic in subscribed))
-        drive.wait_until_heard()
+        drive.wait_until_received()
         outcome, reason = drive.frame(0)
         assert outcome == "failed"
         assert "input 'previous': 2 earlier images are needed, 0 follow" in reason
@@ -126,7 +126,7 @@ def test_a_frame_that_comes_twice_is_not_its_own_predecessor(tmp_path: Path, rec
     arguments = ["-p", f"model:={model}", "-p", "use_odometry:=false", "-p", "timing_period_s:=0.0"]
     with node_process("planning_node", *arguments, log=tmp_path / "log") as node:
         recorder.wait_for(lambda: recorder.node.count_subscribers("/image"))
-        drive.wait_until_heard()
+        drive.wait_until_received()
         outcomes = {place: drive.frame(place)[0] for place in range(4)}
         assert outcomes == {0: "failed", 1: "failed", 2: "processed", 3: "processed"}
         stamp_ns = START_NS + 3 * PERIOD_NS
