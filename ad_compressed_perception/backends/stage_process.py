@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from time import sleep
 from typing import Any
 
@@ -111,6 +111,7 @@ class ProcessSession(Session):
             BackendError: it cannot load the stage, ended meanwhile or took too long.
         """
         self._request, self._timeout_s = request, timeout_s
+        self._asking = Lock()  # another thread may list the layers while a frame is in work
         self._process: subprocess.Popen[bytes] | None = None
         with ExitStack() as undo:
             undo.callback(self.stop)
@@ -168,11 +169,12 @@ class ProcessSession(Session):
             process.wait()
 
     def _ask(self, what: str, timeout_s: float) -> Any:
-        try:
-            self._pipe.send(what)
-        except (OSError, ValueError) as error:
-            raise self._ended() from error
-        return self._answer(timeout_s)
+        with self._asking:
+            try:
+                self._pipe.send(what)
+            except (OSError, ValueError) as error:
+                raise self._ended() from error
+            return self._answer(timeout_s)
 
     def _answer(self, timeout_s: float) -> Any:
         try:

@@ -62,7 +62,10 @@ class StagedOptions(BackendOptions):
         0, ge=0, le=64, description="frames in flight at most; 0: as many as stages, so that none waits"
     )
     timeout_s: float = Field(
-        60.0, ge=0.0, description="time of a stage for one frame after which it counts as hung; 0: none"
+        60.0,
+        ge=0.0,
+        le=86_400.0,
+        description="time of a stage for one frame after which it counts as hung; 0: none",
     )
     warmup_runs: int = Field(3, ge=0, le=1000, description="runs on zeros before the first frame")
     stages: list[StageRuntime] = Field(

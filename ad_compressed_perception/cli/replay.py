@@ -22,7 +22,9 @@ DEFAULT_OUT = Path("out")
 
 
 def replay(
-    bag: Annotated[Path, typer.Argument(metavar="BAG", help="rosbag2 folder, .mcap, .db3 or video file.")],
+    bag: Annotated[
+        Path, typer.Argument(metavar="BAG[:TOPIC]", help="rosbag2 folder, .mcap, .db3 or video file.")
+    ],
     topic: Annotated[
         str | None, typer.Option(metavar="T", help="Image topic; the only one there is by default.")
     ] = None,
@@ -118,8 +120,12 @@ def replay(
     """
     from ad_compressed_perception.cli.progress_bar import ProgressBar
     from ad_compressed_perception.data.bad_frames import parse_limit
+    from ad_compressed_perception.data.frames import split_spec
     from ad_compressed_perception.replay.session import ReplayOptions, run_replay
 
+    bag, named = split_spec(str(bag))
+    if named is not None and topic not in (None, named):
+        raise typer.BadParameter(f"--topic {topic} and {bag}:{named} exclude each other")
     if every_frame and rate is not None:
         raise typer.BadParameter("--every-frame and --rate exclude each other")
     if rate is not None and not 0.0 < rate <= 1000.0:
@@ -127,7 +133,7 @@ def replay(
     options = ReplayOptions(
         bag=bag,
         out=out or DEFAULT_OUT / f"replay-{bag.resolve().stem}",
-        topic=topic,
+        topic=topic or named,
         models=tuple(models or ()),
         work=work,
         tasks=o.names_in(tasks, "--tasks"),

@@ -103,8 +103,11 @@ def _show_once(listener: SummaryListener, monitor: str, wait_s: float, *, as_jso
     from ad_compressed_perception.watch.view import NO_DATA, NO_RESULT
 
     # The summary that a monitor left behind may be old: then a new one must come. One that has just started
-    # knows nothing yet.
-    listener.spin(wait_s, lambda: _view(listener, monitor).state not in (NO_DATA, NO_RESULT))
+    # knows nothing yet. What a node says of itself may come later than the monitor's summary.
+    listener.spin(
+        wait_s,
+        lambda: not listener.is_awaiting and _view(listener, monitor).state not in (NO_DATA, NO_RESULT),
+    )
     view = _view(listener, monitor)
     _print(view, as_json=as_json)
     return ExitCode.ALARM if view.state in ("ERROR", NO_RESULT, NO_DATA) else ExitCode.OK

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad_compressed_perception.core.errors import DataError
-from ad_compressed_perception.core.field_path import read_field
 from ad_compressed_perception.core.input_sources import (
     ODOMETRY_TYPE,
     PreviousInput,
@@ -29,6 +28,7 @@ from ad_compressed_perception.data.bag import BagReader
 from ad_compressed_perception.data.bag_frames import BagFrames
 from ad_compressed_perception.data.frame_source import FrameSource
 from ad_compressed_perception.data.frames import open_frames
+from ad_compressed_perception.data.topic_value import topic_value
 from ad_compressed_perception.image.decode import Frame, FrameInputs
 from ad_compressed_perception.image.frame_inputs import StampedValues, following
 
@@ -173,7 +173,7 @@ def _read_topic(source: FrameSource, name: str, asked: TopicInput, model: str) -
         for _, bag_time_ns, cdr in bag.messages([topic]):
             message = bag.deserialize(topic, cdr)
             try:
-                value = read_field(message, asked.field)
+                value = topic_value(message, asked)
             except DataError as error:
                 raise DataError(f"{where}, topic {topic} of bag {source.path}: {error}") from error
             stamp = getattr(getattr(message, "header", None), "stamp", None)

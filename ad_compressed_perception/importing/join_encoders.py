@@ -105,7 +105,7 @@ def join_encoders(
         )
     shares = _macs(graphs, [{name: models[0].input.shape} for name in images], common.nodes)
     found = min(shares[0] / max(min(shares[1:]), 1), 1.0)
-    if found < min_share:
+    if not found >= min_share:
         raise ModelFileError(
             f"{models[0].name!r} and {models[1].name!r} share {common.from_image} operators with "
             f"{found:.1%} of the smaller one's multiply-accumulates, at least {min_share:.0%} is asked for"
@@ -163,10 +163,11 @@ def _manifest(
     specs: dict[str, HeadSpec] = {}
     for place, (manifest, graph) in enumerate(zip(models, graphs, strict=True)):
         renamed = dict(outputs) if place else {value.name: value.name for value in graph.graph.output}
-        given = {heads[place] if heads else manifest.task: _head_of(manifest)}
-        for head, spec in (manifest.outputs or given).items():
+        given = manifest.outputs or {heads[place] if heads else manifest.task: _head_of(manifest)}
+        for head, spec in given.items():
             if head in specs:
-                raise ManifestError(f"both models have a head {head!r}: name the heads")
+                way_out = "rename it in one model.yaml" if manifest.outputs else "name the heads"
+                raise ManifestError(f"both models have a head {head!r}: {way_out}")
             known = spec.outputs or list(renamed)
             options = {key: _renamed(value, renamed) for key, value in spec.options.items()}
             update = {"outputs": [renamed[one] for one in known], "options": options}

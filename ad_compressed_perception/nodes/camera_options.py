@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ad_compressed_perception.core.manifest import StrictModel
 from ad_compressed_perception.nodes.fair_slots import MOST_WEIGHT
@@ -71,16 +71,18 @@ class CameraOptions(StrictModel):
             raise ValueError(f"{len(value)} cameras, at most {MOST_CAMERAS}")
         return value
 
-    @model_validator(mode="after")
-    def _together(self) -> CameraOptions:
-        for name in ("camera_weights", "camera_deadlines_ms"):
-            for camera in parse_entries(getattr(self, name)):
-                if camera not in self.cameras:
-                    raise ValueError(f"{name}: {camera!r} is not one of cameras ({', '.join(self.cameras)})")
-        for camera, weight in parse_entries(self.camera_weights).items():
-            if weight != int(weight) or not 1 <= weight <= MOST_WEIGHT:
-                raise ValueError(f"camera_weights: {camera}={weight:g}: a whole number up to {MOST_WEIGHT}")
-        return self
+    @field_validator("camera_weights", "camera_deadlines_ms")
+    @classmethod
+    def _check_entries(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        cameras = info.data.get("cameras")  # missing where they are refused themselves
+        for camera, number in parse_entries(value).items():
+            if cameras is not None and camera not in cameras:
+                raise ValueError(f"{camera!r} is not one of cameras ({', '.join(cameras)})")
+            if info.field_name == "camera_weights" and not (
+                number == int(number) and 1 <= number <= MOST_WEIGHT
+            ):
+                raise ValueError(f"{camera}={number:g}: a whole number up to {MOST_WEIGHT}")
+        return value
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -143,6 +143,8 @@ class NodeDiagnostics:
             frame_problems, frame_values = self._frames_of(camera, frames, options)
             found += frame_problems
             problems += [(level, f"{camera}: {line}") for level, line in found]
+            if not self._takes_frames(frames):  # the node's own status says it once
+                found.append((Level.WARN, "not active"))
             name = camera_node(self._node, camera)
             statuses.append(_status(name, found, self._model | values | frame_values))
         return statuses
@@ -169,10 +171,13 @@ class NodeDiagnostics:
     def _frames(self, options: HealthOptions) -> tuple[Problems, dict[str, str]]:
         """Return problems and figures of the first camera and its frames."""
         camera, frames = next(iter(self.cameras.items()))
-        if self._supervised.worker is None or not frames.is_monitoring:
+        if not self._takes_frames(frames):
             idle = not self._refusal and self._supervised.loading is None
             return ([(Level.WARN, "not active")] if idle else []), {}
         return self._frames_of(camera, frames, options)
+
+    def _takes_frames(self, frames: FrameDiagnostics) -> bool:
+        return self._supervised.worker is not None and frames.is_monitoring
 
     def _frames_of(
         self, camera: str, frames: FrameDiagnostics, options: HealthOptions

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from ad_compressed_perception.core.errors import DataError, ManifestError
-from ad_compressed_perception.core.field_path import read_field
 from ad_compressed_perception.core.input_sources import TopicInput, history_of, topics_of
 from ad_compressed_perception.core.manifest import Manifest
+from ad_compressed_perception.data.topic_value import topic_value
 from ad_compressed_perception.image.decode import Frame, FrameInputs
 from ad_compressed_perception.image.frame_inputs import StampedValues
 from ad_compressed_perception.messages.timing import stamp_to_ns
@@ -84,7 +84,7 @@ class ModelInputs(NodePart):
     def _receiver(self, name: str, topic: TopicInput) -> Callable[[Any], None]:
         def receive(message: Any) -> None:
             try:
-                value = read_field(message, topic.field)
+                value = topic_value(message, topic)
             except DataError as error:
                 note_failure(self._node, f"message for input {name!r} ignored", error)
                 return
@@ -125,7 +125,10 @@ class ModelInputs(NodePart):
                     problems[name] = found
                 else:
                     values[name] = found
-            recent = self._recent.setdefault(camera, deque(maxlen=self._depth))
+            recent = self._recent.setdefault(camera, deque(maxlen=self._depth + 1))
+            # The same frame again, as of a driver that sends twice or for the standby, is no earlier one.
+            if recent and frame.stamp_ns == recent[-1].stamp_ns:
+                recent.pop()
             inputs = FrameInputs(tuple(recent), values, problems)
             if recent and frame.stamp_ns < recent[-1].stamp_ns:
                 recent.clear()

@@ -28,6 +28,8 @@ FaultKind = Literal[
 Override = Literal["auto", "primary", "standby", "hold", "stop"]
 _WITHOUT_RESULT = ("exception", "invalid_output", "timeout", "missing", "deadline")
 """Faults that leave a frame without a result or with a late one, but with no wrong one."""
+_ANSWER_COUNTS_S = 5.0
+"""How long a camera that sends no more frames speaks for the model, while frames of others have no answer."""
 _LONGEST_BACK_OFF = 32.0
 _LASTS = 10.0
 
@@ -107,8 +109,9 @@ class Ladder:
     _override: Override = "auto"
     _conditions: dict[str, str] = field(default_factory=dict)
     _suspension: str = ""
-    _cameras: set[str] = field(default_factory=set)
+    _answered_s: dict[str, float] = field(default_factory=dict)
     _unanswered: dict[str, tuple[float, str]] = field(default_factory=dict)
+    _unanswered_s: float = 0.0
     _good: int = 0
     _is_alone: bool = False
     _comes_back: bool = False
@@ -193,22 +196,27 @@ class Ladder:
 
     def answered(self, now_s: float, stamp_ns: int, camera: str = "") -> None:
         """Note that a model answered a frame of a camera."""
-        self._cameras.add(camera)
+        self._answered_s[camera] = now_s
         self._unanswered.pop(camera, None)
         self._stamp_ns = stamp_ns
         self.tick(now_s)
 
     def unanswered(self, text: str, now_s: float, stamp_ns: int, camera: str = "") -> None:
         """Note a frame of a camera that no model answered."""
-        self._cameras.add(camera)
+        self._answered_s.pop(camera, None)
+        self._unanswered_s = now_s
         since_s, _ = self._unanswered.get(camera, (now_s, ""))
         self._unanswered[camera], self._stamp_ns = (since_s, text), stamp_ns
         self.tick(now_s)
 
     @property
     def _nothing_answered(self) -> tuple[float, str] | None:
-        """Since when no camera's last frame has an answer, and why; None: one has, or none has come."""
-        if not self._unanswered or len(self._unanswered) < len(self._cameras):
+        """Since when no camera's last frame has an answer, and why; None: one has, or none has come.
+
+        A camera that is silent since says nothing of the model.
+        """
+        oldest_s = self._unanswered_s - _ANSWER_COUNTS_S
+        if not self._unanswered or any(answered_s >= oldest_s for answered_s in self._answered_s.values()):
             return None
         return max(self._unanswered.values())
 

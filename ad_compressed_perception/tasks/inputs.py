@@ -125,7 +125,8 @@ class InputPreparer:
 
         Raises:
             ImageError: the frame has no pixels.
-            ResultError: an earlier image or a value is missing; the line says which and why.
+            ResultError: an earlier image or a value is missing, or a value is beyond the range of its tensor;
+                the line says which and why.
         """
         tensor, geometry = self._preparer(frame)
         if not self._sources:
@@ -201,7 +202,22 @@ class InputPreparer:
                 f"{tensor.dtype}{shape}"
             )
         flat = np.broadcast_to(value.reshape(-1), (count,)) if value.size == 1 else value.reshape(-1)
+        if (beyond := _beyond(flat, np.dtype(tensor.dtype))) is not None:
+            raise ResultError(
+                f"model {self._manifest.name!r}, input {name!r}: {beyond:g} is beyond the range of "
+                f"{tensor.dtype}"
+            )
         return np.ascontiguousarray(flat.reshape(shape)).astype(tensor.dtype)
+
+
+def _beyond(numbers: NDArray[np.float64], dtype: np.dtype[Any]) -> float | None:
+    """Return a number that a cast would turn into another one or into infinity; None: there is none."""
+    if dtype.kind not in "fiu":
+        return None
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    cast = np.trunc(numbers) if dtype.kind in "iu" else numbers
+    fits = (cast >= float(limits.min)) & (cast <= float(limits.max))
+    return None if fits.all() else float(numbers[~fits][0])
 
 
 def prepared_feeds(

@@ -68,6 +68,16 @@ class SummaryListener:
                 self._search()
             self._executor.spin_once(timeout_sec=min(0.1, end_s - now_s))
 
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether a guarded node that runs, and so publishes its state every second, has sent nothing yet."""
+        return any(
+            not self.availability.has_message_of(topic.removesuffix(self.availability.topic))
+            and self._node.count_publishers(topic) > 0
+            for topic in self._subscribed
+            if topic.endswith(self.availability.topic)
+        )
+
     def notes(self, monitor: str) -> list[str]:
         """Return what makes a monitor's figures doubtful."""
         topic = monitor + _TOPIC

@@ -36,6 +36,10 @@ class NodeAlarms(ABC):
         """Take a node's message; ``now_s``: monotonic seconds."""
         self._nodes[node] = now_s, self._read(node, message)
 
+    def has_message_of(self, node: str) -> bool:
+        """Whether a message of a node came."""
+        return node in self._nodes
+
     def alarms(self, now_s: float) -> list[Alarm]:
         """Return the alarms of all nodes that still publish."""
         return [

@@ -224,6 +224,38 @@ def test_killed_process_of_a_stage_fails_its_frames_by_name(stages: Path) -> Non
     assert not left_over()
 
 
+def test_layers_are_listed_while_frames_are_in_work(stages: Path) -> None:
+    """Both ask the same process: an answer to one question is never taken for that to the other."""
+    session = BACKEND.load(stages, {"run_in": "processes"})
+    expected = [session.infer(frame(seed)) for seed in range(100)]
+    found: list[int] = []
+    is_done = threading.Event()
+
+    def look() -> None:
+        while not is_done.is_set():
+            found.append(sum(layer.is_compute for layer in session.layers()))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        results = [session.infer(frame(seed)) for seed in range(100)]
+    finally:
+        is_done.set()
+        thread.join()
+    for one, other in zip(expected, results, strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert set(found) == {4}
+    session.close()
+
+
+@pytest.mark.parametrize("timeout_s", [1e300, float("inf"), 86_401.0])
+def test_a_limit_that_no_clock_holds_is_refused(stages: Path, timeout_s: float) -> None:
+    """More than a day is none, and what waits for a process takes no more than 24 days."""
+    with pytest.raises(BackendError, match="timeout_s: Input should be less than or equal to 86400"):
+        BACKEND.load(stages, {"run_in": "processes", "timeout_s": timeout_s})
+    BACKEND.load(stages, {"run_in": "processes", "timeout_s": 86_400.0}).close()
+
+
 def test_hung_process_is_ended_and_named(stages: Path) -> None:
     """A stopped process does not answer and does not end by itself."""
     session = BACKEND.load(stages, {"run_in": "processes", "timeout_s": 1.0})

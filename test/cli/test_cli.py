@@ -118,6 +118,8 @@ def test_bags_without_the_topic_or_without_messages_are_named(tmp_path: Path) ->
     bag = tmp_path / "bag"
     write_bag(bag, [draw_scene(0)], topic="/camera/image_raw")
     one_line(adcp("replay", bag, "--topic", "/other", cwd=tmp_path), "/camera/image_raw")
+    # The error about a bag of several cameras names this form.
+    one_line(adcp("replay", f"{bag}:/other", cwd=tmp_path), "has no topic /other; it has: /camera/image_raw")
     empty = tmp_path / "empty"
     write_bag(empty, [], topic="/camera/image_raw")
     one_line(adcp("replay", empty, cwd=tmp_path), "empty")

@@ -14,10 +14,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ad_compressed_perception.analysis.throughput import Flow
 from ad_compressed_perception.backends import create_backend
 from ad_compressed_perception.backends.stage_file import StageFile, read_stage_file
 from ad_compressed_perception.cli import benchmark, inspect
 from ad_compressed_perception.compression.compress import compress_model
+from ad_compressed_perception.compression.parallelism.measured_stages import (
+    SAME_THREADS,
+    SINGLE,
+    STAGED,
+    StagedFlow,
+)
 from ad_compressed_perception.compression.parallelism.node_costs import NodeCosts
 from ad_compressed_perception.compression.passes.graph import partition
 from ad_compressed_perception.compression.passes.graph.partition import Partition
@@ -234,3 +241,25 @@ def test_cuts_follow_the_measured_times_of_the_stages(
 @pytest.mark.parametrize("name", ["partition_2", "partition_2_int8"])
 def test_shipped_recipes_end_with_the_partition(name: str) -> None:
     assert load_recipe(name).passes[-1].options.stages == 2
+
+
+@pytest.mark.parametrize(
+    ("single_hz", "same_threads_hz", "pays", "verdict"),
+    [
+        (200.0, 250.0, True, "the stages pay where frames come faster"),
+        (200.0, 310.0, False, "do not pay here: take one session with threads: 2"),
+        # A second thread inside of small layers only costs: the session to beat is that with one.
+        (317.0, 268.0, False, "do not pay here: take one session with threads: 1"),
+    ],
+)
+def test_stages_pay_only_against_the_better_one_of_both_single_sessions(
+    single_hz: float, same_threads_hz: float, pays: bool, verdict: str
+) -> None:
+    def flow(throughput_hz: float) -> Flow:
+        rounds = 8
+        return Flow([1e3 / throughput_hz] * rounds, [1e3 / throughput_hz] * rounds, [throughput_hz] * rounds)
+
+    flows = {STAGED: flow(306.0), SINGLE: flow(single_hz), SAME_THREADS: flow(same_threads_hz)}
+    found = StagedFlow(2, flows, predicted_latency_ms=3.0, predicted_hz=612.0)
+    assert found.pays is pays
+    assert verdict in found.sentence(2)

@@ -53,6 +53,12 @@ class Drive:
         found = [report.timing for message in messages for report in reports_of(message)]
         return {one.stamp_ns: (one.outcome, one.reason) for one in found}
 
+    def reports_of(self, stamp_ns: int) -> list[tuple[str, str]]:
+        """Return outcome and reason of every report of a stamp."""
+        messages = self.recorder.received["/planning/timing"]
+        found = [report.timing for message in messages for report in reports_of(message)]
+        return [(one.outcome, one.reason) for one in found if one.stamp_ns == stamp_ns]
+
     def next_place(self) -> int:
         """Return the place after the last one reported."""
         return (max(self.reports()) - START_NS) // PERIOD_NS + 1
@@ -70,7 +76,7 @@ class Drive:
         sent: list[int] = []
 
         def send() -> None:
-            if not sent:  # a second one of this stamp would be its own successor
+            if not sent:
                 self.camera.publish(image)
                 sent.append(1)
 
@@ -108,3 +114,28 @@ def test_what_is_missing_fails_the_frame_and_a_gap_begins_anew(tmp_path: Path, r
         assert "older than the frame, max_age_s is 0.3" in outcomes[-1][1]
         assert node.stop() == 0
         assert "Traceback" not in node.log
+
+
+def test_a_frame_that_comes_twice_is_not_its_own_predecessor(tmp_path: Path, recorder: Recorder) -> None:
+    """A driver that repeats an image, or a frame that the standby gets after the primary, breaks no history.
+
+    The model takes two earlier frames; of three that are kept, the newest one is the frame itself.
+    """
+    model = write_inputs_planner(tmp_path / "model", speed={"source": "constant", "value": 1.0})
+    drive = Drive(recorder)
+    arguments = ["-p", f"model:={model}", "-p", "use_odometry:=false", "-p", "timing_period_s:=0.0"]
+    with node_process("planning_node", *arguments, log=tmp_path / "log") as node:
+        recorder.wait_for(lambda: recorder.node.count_subscribers("/image"))
+        drive.wait_until_received()
+        outcomes = {place: drive.frame(place)[0] for place in range(4)}
+        assert outcomes == {0: "failed", 1: "failed", 2: "processed", 3: "processed"}
+        stamp_ns = START_NS + 3 * PERIOD_NS
+        reported = drive.reports_of(stamp_ns)
+        for count in (2, 3):
+            drive.camera.publish(image_message(gray_image(3), stamp_ns))
+            reported = recorder.wait_for(
+                lambda n=count: len(found := drive.reports_of(stamp_ns)) == n and found
+            )
+        assert reported == [("processed", "")] * 3
+        assert drive.frame(4) == ("processed", "")
+        assert node.stop() == 0

@@ -105,6 +105,22 @@ def test_a_model_joined_with_itself_keeps_one_copy_and_two_names(tmp_path: Path)
         join_encoders((detector, detector), tmp_path / "again")
 
 
+def test_a_joined_model_takes_a_third_head_and_keeps_its_own(tmp_path: Path) -> None:
+    """Each head goes on to read its own output, though two of the three have another name in the new file."""
+    detector, segmenter = write_pair(tmp_path)
+    both = join_encoders((detector, segmenter), tmp_path / "both", heads=["objects", "surface"]).manifest
+    for order, models in (("after", (both, detector)), ("before", (detector, both))):
+        joined = join_encoders(models, tmp_path / order, heads=["third", "third"])
+        assert set(joined.manifest.outputs or ()) == {"objects", "surface", "third"}
+        found = adcp.load(tmp_path / order)(draw_scene(3))
+        one, other = (adcp.load(manifest.folder)(draw_scene(3)) for manifest in (detector, segmenter))
+        for head in ("objects", "third"):
+            np.testing.assert_array_equal(found[head].boxes_xyxy, one.boxes_xyxy)  # type: ignore[index,union-attr]
+        np.testing.assert_array_equal(found["surface"].label_ids, other.label_ids)  # type: ignore[index,union-attr]
+    with pytest.raises(ManifestError, match="both models have a head 'objects': rename it in one model.yaml"):
+        join_encoders((both, both), tmp_path / "again", heads=["a", "b"])
+
+
 def test_names_mean_nothing_and_random_numbers_are_never_the_same(tmp_path: Path) -> None:
     first, second = write_pair(tmp_path)
     graphs = [read_model(one.variant_path("fp32")) for one in (first, second)]

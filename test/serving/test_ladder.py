@@ -86,6 +86,26 @@ def test_frames_without_an_answer_lead_to_hold_and_stop_one_hysteresis_time_apar
     assert each.level is P
 
 
+def test_a_camera_that_died_with_an_answer_hides_no_model_that_answers_nobody() -> None:
+    """Its last frame stays good while the node lives; after 5 s it says nothing of the model any more."""
+    ladder = Ladder(LadderSettings(hysteresis_s=1.0))
+    for tenth in range(10):
+        ladder.answered(tenth / 10, tenth, "left")
+        ladder.answered(tenth / 10, tenth, "front")
+    for tenth in range(10, 200):
+        ladder.unanswered("out of memory", tenth / 10, tenth, "front")
+        if tenth == 50:  # 4 s after the last frame of the other camera
+            assert ladder.level is LadderLevel.PRIMARY
+    assert (ladder.level, ladder.reason) == (LadderLevel.STOP, "out of memory")
+    # One that is alive is another matter: the model answers it.
+    ladder.answered(20.1, 201, "left")
+    assert ladder.level is LadderLevel.PRIMARY
+    for tenth in range(202, 400):
+        ladder.answered(tenth / 10, tenth, "left")
+        ladder.unanswered("no image", tenth / 10, tenth, "front")
+        assert ladder.level is LadderLevel.PRIMARY
+
+
 def test_a_primary_without_a_standby_returns_by_its_own_frames_although_none_was_answered() -> None:
     """Failed before: frames without an answer, which are so because it is not trusted, kept it away."""
     each = ladder()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from ad_compressed_perception.core.errors import (
 )
 from ad_compressed_perception.core.field_path import read_field
 from ad_compressed_perception.core.manifest import load_manifest
+from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.data.input_frames import open_model_frames
+from ad_compressed_perception.image.decode import Frame
 from ad_compressed_perception.image.frame_inputs import StampedValues
+from ad_compressed_perception.tasks.inputs import InputPreparer, with_example_inputs
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.bags import stamps_of
 from support.several_heads import (
@@ -101,6 +105,44 @@ def test_a_repeated_start_is_asked_for_by_the_manifest(tmp_path: Path) -> None:
     previous = {**INPUTS["previous"], "at_start": "repeat"}
     model = adcp.load(write_inputs_planner(tmp_path / "model", previous=previous))
     assert angle(model(gray_image(0), inputs={"speed": 3.0})) == pytest.approx(0.6, abs=1e-4)
+
+
+def test_odometry_that_no_planner_uses_is_no_input_either(tmp_path: Path) -> None:
+    """10 km/s is an error of unit or of computation: a network makes some plausible number of it."""
+    stamps = stamps_of(3)
+    bag = write_drive(tmp_path / "bag", stamps, [(stamps[0], 1e4)])
+    manifest = load_manifest(write_inputs_planner(tmp_path / "model"))
+    with pytest.raises(DataError, match=r"odometry with speed 10000 \(limit 100\) is not used"):
+        open_model_frames(manifest, str(bag))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "line"),
+    [
+        ("int8", 130.0, "130 is beyond the range of int8"),  # a cast would make -126 of it
+        ("uint8", -1.0, "-1 is beyond the range of uint8"),
+        ("float16", 1e5, "100000 is beyond the range of float16"),
+        ("int8", -128.0, ""),
+        ("uint8", 255.0, ""),
+        ("bool", 1.0, ""),
+    ],
+)
+def test_a_value_that_the_tensor_cannot_hold_is_no_other_value(
+    tmp_path: Path, dtype: str, value: float, line: str
+) -> None:
+    manifest = load_manifest(write_inputs_planner(tmp_path / "model"))
+    specs = {"gray": [1, 1, 32, 32], "previous": [1, 2, 32, 32], "gain": [1]}
+    tensors = [TensorSpec(name, tuple(shape), "float32") for name, shape in specs.items()]
+    prepare = InputPreparer(manifest)
+    prepare.bind([*tensors, TensorSpec("speed", (1, 1), dtype)])
+    plain = with_example_inputs(Frame(gray_image(0), "BGR"), manifest)
+    assert plain.inputs is not None
+    frame = replace(plain, inputs=replace(plain.inputs, values={"speed": np.array([value / 0.1])}))
+    if line:
+        with pytest.raises(ResultError, match=line):
+            prepare(frame)
+    else:
+        assert prepare(frame)[0]["speed"].item() == value
 
 
 def test_old_values_and_missing_topics_are_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pty
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -191,3 +192,27 @@ def test_a_fallback_of_a_node_is_shown_with_its_reason_and_counts(recorder: Reco
     assert (len(known.alarms(104.0)), known.alarms(106.0)) == (1, [])
     known.receive("/compressed/planning", DiagnosticStatus(level=b"\0"), 107.0)
     assert known.alarms(107.0) == [], "the model answers again"
+
+
+def test_a_node_without_results_that_answers_later_than_the_monitor_gives_exit_code_6(
+    recorder: Recorder,
+) -> None:
+    """On a busy machine its state may come seconds after its topic was found: no state is no good one."""
+    summaries = recorder.node.create_publisher(String, "/latency_monitor/summary", LATCHED_QOS)
+    state = recorder.node.create_publisher(DiagnosticStatus, "/detection/availability", LATCHED_QOS)
+    summaries.publish(summary())
+
+    def answer() -> None:
+        end_s = time.monotonic() + PATIENCE_S
+        while not state.get_subscription_count() and time.monotonic() < end_s:
+            time.sleep(0.02)
+        time.sleep(2.0)  # longer than the command settles
+        state.publish(DiagnosticStatus(level=b"\2", message="left: no frame was answered for 9 s"))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    code, text = watch("--once", "--json", "--wait-s", str(PATIENCE_S), "--stale-s", "60")
+    thread.join()
+
+    assert code == ExitCode.ALARM
+    assert "left: no frame was answered" in json.loads(text)["alarms"][0]["sentence"]
