@@ -97,10 +97,10 @@ def export_model(
         AdcpError: anything wrong with the model, the frames or the folder.
     """
     spec, precision = _form(target, request)
-    if manifest.outputs is not None or manifest.inputs:
+    if manifest.inputs:
         raise ManifestError(
-            f"{manifest.name} has several heads or inputs, which a verdict on a device does not cover: "
-            "export a model for each head, with the image as its only input"
+            f"{manifest.name} also takes {', '.join(manifest.inputs)}, which a device is not given yet: "
+            "export a model whose only input is the image"
         )
     with atomic_folder(out) as folder:
         folder.mkdir()
@@ -197,8 +197,9 @@ def _write_recipe(
             mode="json", exclude_none=True, include={"calibration", "verify", "accept", "split"}
         )
         document.update(kept)
-        for term in _NOT_OF_DEVICES:
-            document["accept"].pop(term, None)
+        for terms in (document["accept"], *document["accept"].get("heads", {}).values()):
+            for term in _NOT_OF_DEVICES:
+                terms.pop(term, None)
     path = folder / RECIPE
     title = (
         f"# {request.variant or precision} for {target.title}: its passes, and the terms of the verdict.\n"

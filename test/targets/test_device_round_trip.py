@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ from typer.testing import CliRunner
 
 from ad_compressed_perception.cli import export as export_verb
 from ad_compressed_perception.cli import verdict as verdict_verb
-from ad_compressed_perception.core.errors import DataError, ManifestError, ModelFileError
+from ad_compressed_perception.core.errors import DataError, ModelFileError
 from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256, load_manifest
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.tail_cut import cut_before
@@ -35,25 +34,13 @@ from ad_compressed_perception.targets.outputs import read_device_run
 from ad_compressed_perception.targets.rule_file import load_target
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.compression import write_images, write_recipe
+from support.device import copy_of, run_on_device, spoil
 from support.models import write_segmenter
 
 app = typer.Typer()
 app.command("export")(export_verb.export)
 app.command("verdict")(verdict_verb.verdict)
 FRAMES = 24
-
-
-def run_on_device(folder: Path, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
-    """Run the folder's script where this package cannot be imported: isolated, from another folder."""
-    blocked = folder / "ad_compressed_perception.py"
-    blocked.write_text("raise ImportError('not on a device')\n")
-    try:  # a script's own folder is the first that Python imports from
-        return subprocess.run(
-            [sys.executable, str(folder / "run_on_device.py")], cwd="/", capture_output=True, text=True,
-            timeout=300, env={"PATH": path, "HOME": str(folder)},
-        )  # fmt: skip
-    finally:
-        blocked.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -80,23 +67,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[target]
 
     return give
-
-
-def copy_of(folder: Path, place: Path) -> Path:
-    return Path(shutil.copytree(folder, place))
-
-
-def spoil(folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Change the first output of every frame, with a consistent index, as a wrong device would."""
-    path = folder / "outputs" / "index.json"
-    index = json.loads(path.read_text())
-    for frame in index["frames"]:
-        file = folder / "outputs" / frame["file"]
-        with np.load(file) as stored:
-            arrays = [stored[name] for name in stored.files]
-        np.savez(file, change(arrays[0]), *arrays[1:])
-        frame["sha256"] = file_sha256(file)
-    path.write_text(json.dumps(index))
 
 
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
@@ -383,14 +353,6 @@ def test_the_pc_computes_what_was_cut_off_of_the_device_model(tmp_path: Path) ->
     for one, expected in zip(finished, run.expected, strict=True):
         np.testing.assert_array_equal(one["kept"], expected["kept"])
     assert judge_outputs(out).report.agreement.frames == FRAMES
-
-
-def test_a_model_with_further_inputs_is_not_exported(tmp_path: Path) -> None:
-    write_segmenter(tmp_path / "model")
-    manifest = load_manifest(tmp_path / "model").model_copy(update={"inputs": {"speed": "odometry"}})
-
-    with pytest.raises(ManifestError, match="several heads or inputs"):
-        export_model(manifest, load_target("openvino"), ExportRequest("images"), tmp_path / "out")
 
 
 def test_a_model_of_suppression_alone_cannot_be_cut() -> None:
