@@ -72,7 +72,11 @@ class ExportSpec(StrictModel):
     options: dict[str, Any] = Field(
         default_factory=dict, description="of the runtime, for the device's script"
     )
-    model_file: str = Field("model.onnx", description="file that the runtime reads, made by the commands")
+    model_file: str = Field(
+        "model.onnx",
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="file that the runtime reads; made by the commands where it is not model.onnx",
+    )
     commands: list[str] = Field(
         default_factory=list, description="the vendor's commands, from the folder with model.onnx"
     )

@@ -47,3 +47,33 @@ def spoil(folder: Path, change: Callable[[np.ndarray], np.ndarray], place: int =
         np.savez(file, *arrays)
         frame["sha256"] = file_sha256(file)
     path.write_text(json.dumps(index))
+
+
+TRTEXEC = """#!{python}
+import json, pathlib, shutil, sys
+import numpy as np, onnxruntime
+given = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:] if "=" in word)
+with open("calls.txt", "a") as calls:
+    calls.write(("build" if "onnx" in given else "run") + "\\n")
+if "onnx" in given:
+    shutil.copy(given["onnx"], given["saveEngine"])
+else:
+    session = onnxruntime.InferenceSession(given["loadEngine"])
+    name, _, file = given["loadInputs"].partition(":")
+    shape = session.get_inputs()[0].shape
+    feed = np.fromfile(file, np.float32).reshape(shape)
+    rows = [
+        {{"name": one.name, "dimensions": "x".join(map(str, value.shape)), "values": value.ravel().tolist()}}
+        for one, value in zip(session.get_outputs(), session.run(None, {{name: feed}}))
+    ]
+    pathlib.Path(given["exportOutput"]).write_text(json.dumps(rows))
+"""
+
+
+def write_trtexec(folder: Path) -> Path:
+    """Write a stand-in of TensorRT's trtexec: its plan is the model, which ONNX Runtime runs."""
+    folder.mkdir()
+    tool = folder / "trtexec"
+    tool.write_text(TRTEXEC.format(python=sys.executable))
+    tool.chmod(0o755)
+    return tool

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +33,7 @@ from ad_compressed_perception.targets.outputs import read_device_run
 from ad_compressed_perception.targets.rule_file import load_target
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.compression import write_images, write_recipe
-from support.device import copy_of, run_on_device, spoil
+from support.device import copy_of, run_on_device, spoil, write_trtexec
 from support.models import write_segmenter
 
 app = typer.Typer()
@@ -227,27 +226,6 @@ def test_outputs_equal_to_the_reference_to_the_last_bit_are_remarked(
     assert any("bit for bit" in note for note in notes)
 
 
-TRTEXEC = """#!{python}
-import json, pathlib, shutil, sys
-import numpy as np, onnxruntime
-given = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:] if "=" in word)
-with open("calls.txt", "a") as calls:
-    calls.write(("build" if "onnx" in given else "run") + "\\n")
-if "onnx" in given:
-    shutil.copy(given["onnx"], given["saveEngine"])
-else:
-    session = onnxruntime.InferenceSession(given["loadEngine"])
-    name, _, file = given["loadInputs"].partition(":")
-    shape = session.get_inputs()[0].shape
-    feed = np.fromfile(file, np.float32).reshape(shape)
-    rows = [
-        {{"name": one.name, "dimensions": "x".join(map(str, value.shape)), "values": value.ravel().tolist()}}
-        for one, value in zip(session.get_outputs(), session.run(None, {{name: feed}}))
-    ]
-    pathlib.Path(given["exportOutput"]).write_text(json.dumps(rows))
-"""
-
-
 def test_a_plan_is_built_once_and_again_where_the_model_is_another(tmp_path: Path) -> None:
     """TensorRT itself is a stand-in here: what is shown is which commands run, and that outputs come back."""
     write_segmenter(tmp_path / "model")
@@ -256,10 +234,7 @@ def test_a_plan_is_built_once_and_again_where_the_model_is_another(tmp_path: Pat
     folder = tmp_path / "trt"
     request = ExportRequest(str(images), recipe=str(recipe))
     export_model(load_manifest(tmp_path / "model"), load_target("tensorrt10"), request, folder)
-    tool = tmp_path / "bin" / "trtexec"
-    tool.parent.mkdir()
-    tool.write_text(TRTEXEC.format(python=sys.executable))
-    tool.chmod(0o755)
+    tool = write_trtexec(tmp_path / "bin")
     job = json.loads((folder / "job.json").read_text())
     job["frames"] = job["frames"][:1]  # one process for each frame
     (folder / "job.json").write_text(json.dumps(job))
