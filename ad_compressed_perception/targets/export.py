@@ -15,7 +15,7 @@ import yaml
 
 from ad_compressed_perception.compression.pass_runner import Samples, choose_samples, run_passes
 from ad_compressed_perception.compression.recipe import LoadedRecipe, load_recipe
-from ad_compressed_perception.core.errors import ManifestError, ModelFileError, RuleFileError
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError, RecipeError, RuleFileError
 from ad_compressed_perception.core.host import read_host
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, file_sha256
 from ad_compressed_perception.core.progress import Progress, no_progress
@@ -205,7 +205,10 @@ def _write_recipe(
         f"# {request.variant or precision} for {target.title}: its passes, and the terms of the verdict.\n"
     )
     write_text(path, title + yaml.safe_dump(document, sort_keys=False, width=110))
-    return LoadedRecipe(path)
+    try:
+        return LoadedRecipe(path)
+    except RecipeError as error:
+        raise RecipeError(str(error).replace(str(path), f"{precision} of {target.name}")) from error
 
 
 def _build(
