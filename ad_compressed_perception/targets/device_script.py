@@ -85,7 +85,8 @@ class OpenVino:
         core = openvino.Core()
         self.device = str(job["options"].get("device", "CPU"))
         compiled = core.compile_model(str(model), self.device)
-        self.device = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.device = f"{', '.join(compiled.get_property('EXECUTION_DEVICES'))} (floats as {precision})"
         self.request = compiled.create_infer_request()
         self.runtime, self.version = "openvino", str(openvino.__version__)
         self.places = [_place(compiled.outputs, name) for name in job["outputs"]]
