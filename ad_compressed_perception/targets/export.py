@@ -15,6 +15,7 @@ import yaml
 
 from ad_compressed_perception.compression.pass_runner import Samples, choose_samples, run_passes
 from ad_compressed_perception.compression.recipe import LoadedRecipe, load_recipe
+from ad_compressed_perception.compression.verification.task_scores import check_terms, create_score
 from ad_compressed_perception.core.errors import ManifestError, ModelFileError, RecipeError, RuleFileError
 from ad_compressed_perception.core.host import read_host
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, file_sha256
@@ -100,6 +101,8 @@ def export_model(
     with atomic_folder(out) as folder:
         folder.mkdir()
         recipe = _write_recipe(folder, target, spec, precision, request)
+        check_terms(manifest, recipe.recipe.verify, recipe.recipe.accept)
+        create_score(manifest, recipe.recipe.verify)
         samples = choose_samples(recipe, request.source, request.frames, request.max_bad_frames)
         model, changed = _build(manifest, recipe, samples, request, folder, progress)
         head, tail, cut = cut_before(model, spec.cut_before)

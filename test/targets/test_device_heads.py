@@ -17,7 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from ad_compressed_perception.cli import verdict as verdict_verb
-from ad_compressed_perception.core.errors import ManifestError
+from ad_compressed_perception.core.errors import ManifestError, RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
 from ad_compressed_perception.targets.device_verdict import judge_outputs
 from ad_compressed_perception.targets.export import ExportRequest, export_model
@@ -109,6 +109,16 @@ def test_each_head_gets_its_own_tensor(exported: Callable[[str], Path]) -> None:
 
     assert [spec.name for spec in run.export.device_outputs] == ["output", "mask_scores"]
     assert run.outputs[0]["mask_scores"].shape == (1, 4, 64, 64)
+
+
+def test_terms_of_a_head_that_the_model_lacks_are_refused_before_a_device_runs(tmp_path: Path) -> None:
+    model = load_manifest(write_two_heads(tmp_path / "model"))
+    recipe = write_recipe(tmp_path / "recipe.yaml", accept={"heads": {"lanes": {"max_drop": 0.1}}})
+
+    with pytest.raises(RecipeError, match="has no head 'lanes'"):
+        export_model(
+            model, load_target("openvino"), ExportRequest("images", recipe=str(recipe)), tmp_path / "out"
+        )
 
 
 def test_a_model_with_further_inputs_is_refused_by_their_names(tmp_path: Path) -> None:
