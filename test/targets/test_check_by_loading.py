@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.targets.check import check_graph
 from ad_compressed_perception.targets.facts import GraphFacts
 from ad_compressed_perception.targets.rule_file import load_target
@@ -115,6 +117,44 @@ def test_what_fails_is_refused_and_what_does_not_is_loaded(name: str) -> None:
     found = [one for one in check_graph(model, load_target("onnxruntime")) if one.consequence == "fails"]
 
     assert bool(found) == bool(refused), (found, refused)
+
+
+ENLARGED = {"scales": np.float32([1, 1, 2, 2])}
+UNCONVERTED = {
+    "a volume": graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], "node")],
+        {"x": (FLOAT, [1, 3, 4, 8, 8])},
+        {"w": np.zeros((4, 3, 3, 3, 3), np.float32)},
+    ),
+    "cubic": graph(
+        [helper.make_node("Resize", ["x", "", "scales"], ["y"], "node", mode="cubic")],
+        {"x": (FLOAT, IMAGE)},
+        ENLARGED,
+    ),
+    "antialiased": graph(
+        [helper.make_node("Resize", ["x", "", "scales"], ["y"], "node", mode="linear", antialias=1)],
+        {"x": (FLOAT, IMAGE)},
+        ENLARGED,
+        opset=18,
+    ),
+    "double precision": graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], "node")],
+        {"x": (TensorProto.DOUBLE, IMAGE)},
+        {"w": KERNEL.astype(np.float64)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNCONVERTED)
+def test_what_the_conversion_to_litert_refuses_fails(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch")
+    from ad_compressed_perception.compression.passes.export.litert import write_litert
+
+    model = onnx.shape_inference.infer_shapes(UNCONVERTED[name])
+
+    with pytest.raises(ModelFileError):
+        write_litert(model, tmp_path / "model.tflite")
+    assert [one.node for one in check_graph(model, load_target("litert")) if one.consequence == "fails"]
 
 
 def test_sizes_that_a_branch_stores_are_constants() -> None:
