@@ -113,8 +113,9 @@ def export_model(
         if tail is not None:
             _save(tail, folder / TAIL)
         write_calibration(folder, samples, changed)
+        kept: list[str] = []
         if spec.runtime == "litert":
-            _convert_to_litert(head, folder / spec.model_file, precision, samples, changed)
+            kept = _convert_to_litert(head, folder / spec.model_file, precision, samples, changed)
         progress("reference frames", 0, 1)
         baseline = open_pipeline(manifest, manifest.baseline)
         try:
@@ -153,6 +154,7 @@ def export_model(
             ),
             verification_source=samples.verification.source.describe,
             findings=findings,
+            float_operators=kept,
             frames=frames,
         )
         as_read = DeviceExport.parse(document.to_json())
@@ -262,15 +264,20 @@ def _save(model: ModelProto, path: Path) -> None:
 
 def _convert_to_litert(
     head: ModelProto, path: Path, precision: str, samples: Samples, changed: Manifest
-) -> None:
-    """Write the .tflite file; raise AdcpError where the converter is missing or refuses the graph."""
+) -> list[str]:
+    """Write the .tflite file; return the outputs of the operators that stay in float where it is int8.
+
+    Raises:
+        AdcpError: the converter is missing or refuses the graph.
+    """
     from ad_compressed_perception.compression.passes.export.litert import ExportLiteRt, write_litert
 
     ExportLiteRt({}).require_packages()
     prepare, name = Preparer(changed.input), input_name(head)
     feeds = ({name: prepare(frame)[0].copy()} for frame in samples.calibration)
     kind: Precision = "int8" if precision == "int8" else "fp16" if precision == "fp16" else "fp32"
-    write_litert(head, path, kind, feeds if kind == "int8" else ())
+    notes = write_litert(head, path, kind, feeds if kind == "int8" else ())
+    return list(notes.get("float_operators", []))
 
 
 def _declared(model: ModelProto) -> Iterable[TensorSpec]:

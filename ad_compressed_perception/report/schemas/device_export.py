@@ -65,6 +65,9 @@ class DeviceExport(Document):
     calibration: CalibrationRecord
     verification_source: str = Field(description="where the reference frames come from")
     findings: list[TargetFinding] = Field(description="what the target's rules find in model.onnx")
+    float_operators: list[str] = Field(
+        description="outputs of the operators of an int8 model.tflite that the conversion leaves in float"
+    )
     frames: list[ReferenceFrame]
 
 
