@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,11 +114,13 @@ def _plain(name: str) -> str:
     return name
 
 
-def compare(target: Target, seeds: range, folder: Path) -> Comparison:
-    """Compare predictions with the executed graphs of partly quantized networks."""
+def compare(
+    target: Target, seeds: range, folder: Path, make: Callable[[str, int], ModelProto] = partly_quantized
+) -> Comparison:
+    """Compare predictions with the executed graphs of networks, of partly quantized ones by default."""
     found = Comparison()
     for seed in seeds:
-        model = partly_quantized(target.name, seed)
+        model = make(target.name, seed)
         path = folder / f"{target.name}_{seed}.onnx"
         onnx.save(model, str(path))
         predicted = {

@@ -54,7 +54,6 @@ class OnnxRuntime:
         profiled.profile_file_prefix = str(FOLDER / "placement")
         self.session = onnxruntime.InferenceSession(str(model), profiled, asked, settings)
         self.placement = self._placement(job)
-        self.session = onnxruntime.InferenceSession(str(model), providers=asked, provider_options=settings)
         self.device = str(self.session.get_providers()[0])
         if self.device != asked[0] or not self.placement.get(asked[0]):
             sys.exit(
@@ -63,7 +62,7 @@ class OnnxRuntime:
             )
 
     def _placement(self, job: dict[str, Any]) -> dict[str, int]:
-        """Return how many nodes run on each execution provider: those of one run on the first frame."""
+        """Return how many nodes run on each execution provider, in one run; end profiling."""
         first = np.load(FOLDER / job["frames"][0]["input"], allow_pickle=False)
         self.run(job["input"], first)
         file = Path(self.session.end_profiling())
@@ -85,8 +84,7 @@ class OpenVino:
         core = openvino.Core()
         self.device = str(job["options"].get("device", "CPU"))
         compiled = core.compile_model(str(model), self.device)
-        precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        self.device = f"{', '.join(compiled.get_property('EXECUTION_DEVICES'))} (floats as {precision})"
+        self.device = _executing(compiled, self.device)
         self.request = compiled.create_infer_request()
         self.runtime, self.version = "openvino", str(openvino.__version__)
         self.places = [_place(compiled.outputs, name) for name in job["outputs"]]
@@ -95,6 +93,16 @@ class OpenVino:
         """Return the outputs in the job's order."""
         self.request.infer({name: tensor})
         return [np.array(self.request.get_output_tensor(place).data) for place in self.places]
+
+
+def _executing(compiled: Any, asked: str) -> str:
+    """Return the device that a model runs on and the type of its floats, as far as it tells them."""
+    try:
+        found = compiled.get_property("EXECUTION_DEVICES")
+        asked = found if isinstance(found, str) else ", ".join(found)
+        return f"{asked} (floats as {compiled.get_property('INFERENCE_PRECISION_HINT').get_type_name()})"
+    except Exception:  # a plugin without these properties
+        return asked
 
 
 def _place(outputs: Any, name: str) -> int:
