@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ad_compressed_perception.onnx_graph.io import input_name, read_model
 from ad_compressed_perception.onnx_graph.session import open_session
@@ -27,6 +28,8 @@ Half precision leaves errors of about a tenth of those of 8 bits, float of less 
 """
 MOST: Final = 1000.0
 """Largest factor that is told; beyond it, numbers of float32 themselves have errors."""
+_NUMBERS = 2000
+"""Of an output, evenly spaced, by which frames are told apart."""
 _EQUAL = "warning: the device's outputs are the float baseline's, bit for bit: did the device compute them?"
 
 
@@ -37,6 +40,12 @@ def remarks(folder: Path, run: DeviceRun) -> list[str]:
     if len(placement) > 1:
         parts = ", ".join(f"{count} on {provider}" for provider, count in placement.items())
         found.append(f"of {sum(placement.values())} nodes ran {parts}")
+    moved = _of_another_frame(run)
+    if len(moved) > 1:  # two frames in each other's place are two
+        found.append(
+            f"warning: the outputs of {len(moved)} of {len(run.outputs)} frames are nearer to those expected "
+            f"of another frame, {moved[0][0]} to {moved[0][1]}: are they late, or in another order?"
+        )
     if _all_equal(run):
         found.append(_EQUAL)
         return found
@@ -56,6 +65,34 @@ def _all_equal(run: DeviceRun) -> bool:
         and all(name in one and np.array_equal(one[name], value) for name, value in other.items())
         for one, other in zip(run.outputs, run.expected, strict=True)
     )
+
+
+def _of_another_frame(run: DeviceRun) -> list[tuple[str, str]]:
+    """Return frames whose outputs are less than half as far from those of another frame, with that one."""
+    given, expected = _samples(run.outputs, run), _samples(run.expected, run)
+    if given.size == 0 or not np.isfinite(given).all():
+        return []
+    names = [one.name for one in run.export.frames]
+    found = []
+    for place, sample in enumerate(given):
+        far = np.abs(expected - sample).mean(axis=1)
+        nearest = int(np.argmin(far))
+        if far[nearest] < 0.5 * far[place]:
+            found.append((names[place], names[nearest]))
+    return found
+
+
+def _samples(outputs: list[Arrays], run: DeviceRun) -> NDArray[np.float64]:
+    """Return a row of each frame with numbers of the float outputs, by their spread in what is expected."""
+    columns = []
+    for name, value in run.expected[0].items():
+        rows = [one.get(name) for one in (*run.outputs, *run.expected)]
+        if value.dtype.kind != "f" or any(row is None or row.shape != value.shape for row in rows):
+            continue
+        step = max(1, value.size // _NUMBERS)
+        spread = np.std([one[name].reshape(-1)[::step] for one in run.expected]) or 1.0
+        columns.append(np.array([one[name].reshape(-1)[::step] for one in outputs], np.float64) / spread)
+    return np.concatenate(columns, axis=1) if columns else np.zeros((0, 0))
 
 
 def _nearer(folder: Path, run: DeviceRun) -> dict[str, float]:

@@ -147,6 +147,20 @@ def test_a_device_that_computes_in_float_is_told_from_one_of_8_bits(exported: Pa
     assert len(named) == 2 and "'output'" in named[0] and "'mask_scores'" in named[1]
 
 
+def test_outputs_that_come_a_frame_late_are_told_as_that(exported: Path, tmp_path: Path) -> None:
+    """As of a pipeline that returns the last result: a verdict alone says only that they differ."""
+    folder = copy_of(exported, tmp_path / "late")
+    names = [one["name"] for one in json.loads((folder / "export.json").read_text())["frames"]]
+    own = {path.stem: arrays(path) for path in (folder / "outputs").glob("*.npz")}
+    put(folder, lambda name: own[names[max(0, names.index(name) - 1)]])
+
+    notes = judge_outputs(folder).report.notes
+
+    (line,) = [note for note in notes if "of another frame" in note]
+    assert f"{names[1]} to {names[0]}" in line
+    assert not any("of another frame" in note for note in judge_outputs(exported).report.notes)
+
+
 def test_one_head_copied_from_the_baseline_is_named(exported: Path, tmp_path: Path) -> None:
     folder = copy_of(exported, tmp_path / "copied")
     own = {path.stem: arrays(path) for path in (folder / "outputs").glob("*.npz")}
