@@ -96,7 +96,7 @@ class OpenVino:
 
 
 def _executing(compiled: Any, asked: str) -> str:
-    """Return the device that a model runs on and the type of its floats, as far as it tells them."""
+    """Return the device that a model runs on and the type of its floats, as far as its plugin has them."""
     try:
         found = compiled.get_property("EXECUTION_DEVICES")
         asked = found if isinstance(found, str) else ", ".join(found)

@@ -27,9 +27,9 @@ NEARER: Final = 30.0
 Half precision leaves errors of about a tenth of those of 8 bits, float of less than a thousandth.
 """
 MOST: Final = 1000.0
-"""Largest factor that is told; beyond it, numbers of float32 themselves have errors."""
+"""Largest factor that is reported; beyond it, numbers of float32 themselves have errors."""
 _NUMBERS = 2000
-"""Of an output, evenly spaced, by which frames are told apart."""
+"""Of an output, evenly spaced, by which frames are distinguished."""
 _EQUAL = "warning: the device's outputs are the float baseline's, bit for bit: did the device compute them?"
 
 

@@ -151,7 +151,7 @@ def _parse(path: Path, chain: tuple[Path, ...]) -> Target:
         target = Target.model_validate(document)
     except ValidationError as error:
         raise RuleFileError(f"rules {path}: {describe_validation_error(error)}") from error
-    wrong = next(wrong_names(target), None)
+    wrong = next(wrong_names(target.rules, target.export.cut_before if target.export else ()), None)
     if wrong is not None:
         raise RuleFileError(f"rules {path}: {wrong}")
     return target

@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from ad_compressed_perception.targets.facts import type_name
 from ad_compressed_perception.targets.graph_rules import (
@@ -22,34 +21,30 @@ from ad_compressed_perception.targets.graph_rules import (
 from ad_compressed_perception.targets.quantization_rules import ChannelAxisRule, QuantizedTypesRule, UnitsRule
 from ad_compressed_perception.targets.rule import Rule
 
-if TYPE_CHECKING:
-    from ad_compressed_perception.targets.rule_file import Target
-
 _LATER_TYPES = frozenset({"float4e2m1", "float8e8m0", "int2", "uint2"})
 """That the oldest onnx of this package does not know."""
 _INPUT = "input"
 """Stands for an input of the model, in the place of an operator."""
 
 
-def wrong_names(target: Target) -> Iterator[str]:
-    """Yield what in a target's rules names nothing that there is, one sentence each."""
+def wrong_names(rules: Mapping[str, Rule], cut_before: Iterable[str]) -> Iterator[str]:
+    """Yield what in a target's rules and cut names nothing that there is, one sentence each."""
     listed = {
         name
-        for rule in target.rules.values()
+        for rule in rules.values()
         if isinstance(rule, OperatorsRule)
         for names in rule.operators.values()
         for name in names
     }
     known = {*_attributes(), *listed, _INPUT}
-    for key, rule in target.rules.items():
+    for key, rule in rules.items():
         where = f"rules.{key}"
         if isinstance(rule, OpsetRule) and rule.least > rule.most:
             yield f"{where}: least {rule.least} is above most {rule.most}"
         yield from _unknown(where, "operator", (*_operators(rule), *rule.mend_of), known)
         yield from _unknown(where, "type", _types(rule), _type_names())
         yield from _wrong_attributes(where, rule)
-    if target.export is not None:
-        yield from _unknown("export.cut_before", "operator", target.export.cut_before, known)
+    yield from _unknown("export.cut_before", "operator", cut_before, known)
 
 
 def _unknown(where: str, what: str, names: Iterable[str], known: Collection[str]) -> Iterator[str]:

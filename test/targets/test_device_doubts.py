@@ -131,7 +131,7 @@ def arrays(path: Path) -> list[np.ndarray]:
         return [stored[name] for name in stored.files]
 
 
-def test_a_device_that_computes_in_float_is_told_from_one_of_8_bits(exported: Path, tmp_path: Path) -> None:
+def test_a_device_that_computes_in_float_is_distinguished_from_8_bits(exported: Path, tmp_path: Path) -> None:
     """The last bit changed, nothing is equal to the baseline, and nothing like 8 bits either."""
     honest = judge_outputs(exported).report.notes
     folder = copy_of(exported, tmp_path / "float")
@@ -147,7 +147,7 @@ def test_a_device_that_computes_in_float_is_told_from_one_of_8_bits(exported: Pa
     assert len(named) == 2 and "'output'" in named[0] and "'mask_scores'" in named[1]
 
 
-def test_outputs_that_come_a_frame_late_are_told_as_that(exported: Path, tmp_path: Path) -> None:
+def test_outputs_that_come_a_frame_late_are_named_as_that(exported: Path, tmp_path: Path) -> None:
     """As of a pipeline that returns the last result: a verdict alone says only that they differ."""
     folder = copy_of(exported, tmp_path / "late")
     names = [one["name"] for one in json.loads((folder / "export.json").read_text())["frames"]]

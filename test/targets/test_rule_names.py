@@ -94,11 +94,11 @@ def test_operators_of_a_vendors_own_domain_may_have_rules(tmp_path: Path) -> Non
 
 def test_an_unknown_pass_is_named_with_the_target(tmp_path: Path) -> None:
     """The recipe of an export is written into a hidden folder, which says nothing to anybody."""
-    rules = write_rules(tmp_path, OPSET, export={"precisions": {"fp32": [{"optimise": {}}]}})
+    rules = write_rules(tmp_path, OPSET, export={"precisions": {"fp32": [{"tidy": {}}]}})
     model = load_manifest(write_segmenter(tmp_path / "model"))
     recipe = write_recipe(tmp_path / "recipe.yaml")
     request = ExportRequest(str(write_images(tmp_path / "images", 4)), recipe=str(recipe))
 
-    with pytest.raises(RecipeError, match="fp32 of npu: unknown pass 'optimise'"):
+    with pytest.raises(RecipeError, match="fp32 of npu: unknown pass 'tidy'"):
         export_model(model, load_target(None, rules), request, tmp_path / "out")
     assert not (tmp_path / "out").exists()
