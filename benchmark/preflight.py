@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 RUN_HERE = ("onnxruntime", "openvino")
 _SUFFIXES = ("_nchwc", "_nhwc", "_quant", "/WithoutBiases", "/MatMulAddFusion")
+_MOVING = ("DequantizeLinear", "Flatten", "MaxPool", "QuantizeLinear", "Reshape", "Slice", "Transpose")
 _INTEGER = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger", "DynamicQuantize")
 
 
@@ -61,16 +63,23 @@ class Comparison:
 
 
 def judged(model: ModelProto, target: Target) -> list[NodeProto]:
-    """Return the nodes with a Q/DQ pair beside them for which the rules say whether they stay in float."""
+    """Return the nodes that are to be predicted: with a Q/DQ pair beside them.
+
+    These are the operators that the rules name, with a pair as the rules see one; and any other one with
+    pairs on both sides in the file, whether or not the rules know it, but for those that only move values.
+    """
     facts = GraphFacts(model)
     rule = next(one for one in target.rules.values() if isinstance(one, UnitsRule))
     found = []
     for node in facts.nodes:
-        if node.op_type in rule.units or node.op_type in rule.no_kernel:
-            before = any(rule.dequantized(facts, name) for name in node.input if name)
-            state, _ = facts.quantized_output(node, rule.through, rule.clipping)
-            if before or state != "float":
-                found.append(node)
+        named = node.op_type in rule.units or rule.lacks_kernel(node)
+        before = any(rule.dequantized(facts, name) for name in node.input if name)
+        state, _ = facts.quantized_output(node, rule.through, rule.clipping)
+        between = any(facts.dequantized(name) for name in node.input) and (
+            facts.quantized_output(node)[0] == "quantized"
+        )
+        if (named and (before or state != "float")) or (between and node.op_type not in _MOVING):
+            found.append(node)
     return found
 
 
@@ -105,11 +114,13 @@ def _plain(name: str) -> str:
     return name
 
 
-def compare(target: Target, seeds: range, folder: Path) -> Comparison:
-    """Compare predictions with the executed graphs of partly quantized networks."""
+def compare(
+    target: Target, seeds: range, folder: Path, make: Callable[[str, int], ModelProto] = partly_quantized
+) -> Comparison:
+    """Compare predictions with the executed graphs of networks, of partly quantized ones by default."""
     found = Comparison()
     for seed in seeds:
-        model = partly_quantized(target.name, seed)
+        model = make(target.name, seed)
         path = folder / f"{target.name}_{seed}.onnx"
         onnx.save(model, str(path))
         predicted = {

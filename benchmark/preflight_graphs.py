@@ -144,7 +144,7 @@ def build(net: Net, blocks: tuple[str, ...] | None = None) -> onnx.ModelProto:
         shape = [1, SIZE, SIZE, 3]
         tensor = net.add("Transpose", [tensor], perm=[0, 3, 1, 2])
     for block in ("conv", *chosen):
-        tensor, channels = _BLOCKS[block](net, tensor, channels)
+        tensor, channels = (_BLOCKS | {"other": _other})[block](net, tensor, channels)
     if net.rng.random() < 0.5:
         tensor = _classify(net, tensor, channels)
     if net.form.everywhere:
@@ -202,6 +202,32 @@ def _average(net: Net, tensor: str, channels: int) -> tuple[str, int]:
     return net.add("AveragePool", [net.between(tensor)], **attributes), channels
 
 
+_ELEMENTWISE = ("Abs", "Neg", "Erf", "Elu", "Exp", "HardSigmoid", "Sigmoid", "Softmax", "Softplus", "Tanh")
+_OF_TWO = ("Div", "Max", "Min", "Sub")
+
+
+def _other(net: Net, tensor: str, channels: int) -> tuple[str, int]:
+    """Append an operator with pairs on all sides, whether or not a runtime has an integer kernel of it."""
+    source = net.pair(tensor, kept=True)
+    kind = str(net.rng.choice([*_ELEMENTWISE, *_OF_TWO, "normalize", "enlarge", "pad", "largest"]))
+    if kind == "normalize":
+        one, zero = (net.store("stored", np.full(channels, value, np.float32)) for value in (1.0, 0.0))
+        if net.rng.random() < 0.5:
+            made = net.add("InstanceNormalization", [source, one, zero])
+        else:
+            made = net.add("BatchNormalization", [source, one, zero, zero, one])
+    elif kind == "enlarge":
+        scales = net.store("scales", np.array([1, 1, 1.5, 1.5], np.float32))
+        made = net.add("Resize", [source, "", scales], mode="linear")
+    elif kind == "pad":
+        made = net.add("Pad", [source, net.store("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))])
+    elif kind == "largest":
+        made = net.add("GlobalMaxPool", [source])
+    else:
+        made = net.add(kind, [source] * (2 if kind in _OF_TWO else 1))
+    return net.pair(made, kept=True), channels
+
+
 _BLOCKS: dict[str, Callable[[Net, str, int], tuple[str, int]]] = {
     "conv": _conv,
     "conv_relu": _conv_relu,
@@ -230,5 +256,14 @@ def clean(target: str, seed: int) -> onnx.ModelProto:
 
 
 def partly_quantized(target: str, seed: int) -> onnx.ModelProto:
-    """Return a network of which a quarter of the pairs are missing."""
-    return build(Net(seed, FORMS[target], omit=0.25))
+    """Return a network of which a quarter of the pairs are missing.
+
+    Where pairs are everywhere, two operators more have them that a target's rules may or may not know.
+    """
+    net = Net(seed, FORMS[target], omit=0.25)
+    if not net.form.everywhere:
+        return build(net)
+    chosen = [str(one) for one in net.rng.choice(list(_BLOCKS), int(net.rng.integers(2, 6)))]
+    for _ in range(2):
+        chosen.insert(int(net.rng.integers(len(chosen) + 1)), "other")
+    return build(net, tuple(chosen))

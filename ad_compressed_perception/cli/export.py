@@ -45,6 +45,7 @@ def export(
     from ad_compressed_perception.cli.model_file import folder_of
     from ad_compressed_perception.cli.models import open_model
     from ad_compressed_perception.cli.progress_bar import ProgressBar
+    from ad_compressed_perception.core.one_line import shorten_list
     from ad_compressed_perception.data.bad_frames import parse_limit
     from ad_compressed_perception.targets.export import ExportRequest, export_model
     from ad_compressed_perception.targets.rule_file import load_target
@@ -69,6 +70,9 @@ def export(
         print(f"{one.consequence.replace('_', ' ')}: {one.operator} {one.node}: {one.text}; {one.mend}")
     if document.cut_nodes:
         print(f"model.onnx ends before {', '.join(document.cut_nodes)}; the PC computes the rest (tail.onnx)")
+    if document.float_operators:
+        names = shorten_list(document.float_operators)
+        print(f"in float for accuracy: {len(document.float_operators)} operators: {names}")
     print(
         f"{document.model} as {document.precision} for {document.target}, calibrated on "
         f"{document.calibration.frames} frames, {len(document.frames)} reference frames: {out} (README.md)"

@@ -27,8 +27,8 @@ def verdict(
     accepted, 3: rejected, 4: inconclusive.
     """
     from ad_compressed_perception.cli.progress_bar import ProgressBar
+    from ad_compressed_perception.compression.verification.terminal_output import agreement_rows
     from ad_compressed_perception.report.compression_markdown import figure_rows
-    from ad_compressed_perception.report.kit.figures import interval_text, number
     from ad_compressed_perception.targets.device_verdict import judge_outputs
 
     with ProgressBar() as bar:
@@ -37,17 +37,7 @@ def verdict(
     if as_json:
         print(report.to_json())
         raise typer.Exit(of_verdict(report.gate.verdict.status))
-    agreement = report.agreement
-    rows = [
-        *figure_rows(report, shown=str),
-        (
-            f"agreement (gated): {agreement.measure}",
-            "1",
-            number(agreement.score),
-            f"drop {interval_text(agreement.drop)}",
-        ),
-        (f"not gated: {agreement.strict_measure}", "1", number(agreement.strict_score), ""),
-    ]
+    rows = [*figure_rows(report, shown=str), *agreement_rows(report)]
     title = f"{report.model}: {report.variant.name} on {report.variant.provider}"
     console = table_console()
     console.print(new_table(title, "figure", "float baseline", "device", "ratio or interval", rows=rows))

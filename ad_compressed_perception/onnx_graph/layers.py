@@ -39,9 +39,11 @@ WEIGHT_ONLY_COMPUTE = frozenset({"MatMulNBits", "MatMulBnb4", "MatMulFpQ4"})
 _INT8_ACCURACY_LEVEL = 4
 _INT32_RESULT = frozenset({"ConvInteger", "MatMulInteger", "MatMulInteger16"})
 _FLOAT_RESULT = frozenset({"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QAttention"})
-_INT64_RESULT = frozenset({"Shape", "Size", "NonZero", "ArgMax", "ArgMin"})
+_INT64_RESULT = frozenset({"Shape", "Size", "NonZero", "ArgMax", "ArgMin", "NonMaxSuppression"})
+_INDEX_BESIDE = frozenset({"TopK", "MaxPool", "Unique"})
+"""Operators whose outputs behind the first are indices."""
 _BOOL_RESULT = frozenset(
-    {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or", "Xor"}
+    {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or", "Xor", "IsNaN", "IsInf"}
 )
 _QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
@@ -199,10 +201,23 @@ def _propagate(graph: GraphProto, types: dict[str, int]) -> None:
     for node in graph.node:
         for body in bodies(node):
             _propagate(body, types)
-        result = _result_type(node, types)
-        if result:
-            for name in node.output:
+        for name, result in zip(node.output, _result_types(node, types), strict=True):
+            if result:
                 types.setdefault(name, result)
+
+
+def _result_types(node: NodeProto, types: dict[str, int]) -> list[int]:
+    """Return the type of each output of a node; 0 where it is unknown."""
+    from onnx import TensorProto
+
+    inside = list(bodies(node))
+    if inside:  # branches and loops give what their bodies give, a loop without its condition
+        made = [value.name for value in inside[0].output][1 if node.op_type == "Loop" else 0 :]
+        return [types.get(name, 0) for name in (made + [""] * len(node.output))[: len(node.output)]]
+    found = [_result_type(node, types)] * len(node.output)
+    if node.op_type in _INDEX_BESIDE:
+        found[1:] = [int(TensorProto.INT64)] * len(found[1:])
+    return found
 
 
 def _result_type(node: NodeProto, types: dict[str, int]) -> int:

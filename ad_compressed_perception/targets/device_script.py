@@ -15,6 +15,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,28 @@ class OnnxRuntime:
             {name: str(value) for name, value in given.items()} if not place else {}
             for place in range(len(asked))
         ]
-        self.session = onnxruntime.InferenceSession(str(model), providers=asked, provider_options=settings)
         self.runtime, self.version = "onnxruntime", str(onnxruntime.__version__)
-        self.device = str(self.session.get_providers()[0])
-        if self.device != asked[0]:
-            sys.exit(f"error: the session runs on {self.device}, not on {asked[0]}: nothing was measured")
         self.names = list(job["outputs"])
+        profiled = onnxruntime.SessionOptions()
+        profiled.enable_profiling = True
+        profiled.profile_file_prefix = str(FOLDER / "placement")
+        self.session = onnxruntime.InferenceSession(str(model), profiled, asked, settings)
+        self.placement = self._placement(job)
+        self.device = str(self.session.get_providers()[0])
+        if self.device != asked[0] or not self.placement.get(asked[0]):
+            sys.exit(
+                f"error: of {model.name} {asked[0]} runs no node ({self.placement}), the session is one of "
+                f"{', '.join(self.session.get_providers())}: nothing was measured"
+            )
+
+    def _placement(self, job: dict[str, Any]) -> dict[str, int]:
+        """Return how many nodes run on each execution provider, in one run; end profiling."""
+        first = np.load(FOLDER / job["frames"][0]["input"], allow_pickle=False)
+        self.run(job["input"], first)
+        file = Path(self.session.end_profiling())
+        events = [one.get("args", {}) for one in json.loads(file.read_text(encoding="utf-8"))]
+        file.unlink()
+        return dict(Counter(str(one["provider"]) for one in events if one.get("provider")))
 
     def run(self, name: str, tensor: Any) -> list[Any]:
         """Return the outputs in the job's order."""
@@ -67,6 +84,7 @@ class OpenVino:
         core = openvino.Core()
         self.device = str(job["options"].get("device", "CPU"))
         compiled = core.compile_model(str(model), self.device)
+        self.device = _executing(compiled, self.device)
         self.request = compiled.create_infer_request()
         self.runtime, self.version = "openvino", str(openvino.__version__)
         self.places = [_place(compiled.outputs, name) for name in job["outputs"]]
@@ -75,6 +93,16 @@ class OpenVino:
         """Return the outputs in the job's order."""
         self.request.infer({name: tensor})
         return [np.array(self.request.get_output_tensor(place).data) for place in self.places]
+
+
+def _executing(compiled: Any, asked: str) -> str:
+    """Return the device that a model runs on and the type of its floats, as far as its plugin has them."""
+    try:
+        found = compiled.get_property("EXECUTION_DEVICES")
+        asked = found if isinstance(found, str) else ", ".join(found)
+        return f"{asked} (floats as {compiled.get_property('INFERENCE_PRECISION_HINT').get_type_name()})"
+    except Exception:  # a plugin without these properties
+        return asked
 
 
 def _place(outputs: Any, name: str) -> int:
@@ -126,8 +154,9 @@ class TensorRt:
     def __init__(self, model: Path, job: dict[str, Any]) -> None:
         """Build the plan where there is none of this model.onnx."""
         self.command, self.names = list(job["options"]["run"]), list(job["outputs"])
+        self.dtypes = list(job["dtypes"])
         record = model.with_suffix(".source")
-        source = sha256(FOLDER / "model.onnx")
+        source = " ".join([sha256(FOLDER / "model.onnx"), *job["options"]["build"]])
         if not model.is_file() or not record.is_file() or record.read_text() != source:
             subprocess.run(list(job["options"]["build"]), cwd=FOLDER, check=True)
             record.write_text(source)
@@ -142,10 +171,10 @@ class TensorRt:
         subprocess.run(command, cwd=FOLDER, check=True, stdout=subprocess.DEVNULL)
         found = {one["name"]: one for one in json.loads((FOLDER / places["result"]).read_text())}
         return [
-            np.array(found[key]["values"], np.float32).reshape(
-                [int(size) for size in found[key]["dimensions"].split("x")]
-            )
-            for key in self.names
+            np.array(found[key]["values"])
+            .astype(self.dtypes[place])
+            .reshape([int(size) for size in found[key]["dimensions"].split("x")])
+            for place, key in enumerate(self.names)
         ]
 
 
@@ -185,6 +214,7 @@ def main() -> None:
         "runtime": runner.runtime,
         "version": runner.version,
         "device": f"{runner.device}, {platform.machine()} {platform.node()}",
+        "placement": getattr(runner, "placement", None),
         "frames": frames,
     }
     part = folder / "index.json.part"

@@ -41,6 +41,7 @@ from ad_compressed_perception.onnx_graph.session import open_session
 from ad_compressed_perception.report.schemas.compression import CompressionReport
 from ad_compressed_perception.targets.export import MODEL, RECIPE, TAIL
 from ad_compressed_perception.targets.outputs import Arrays, DeviceRun, read_device_run
+from ad_compressed_perception.targets.remarks import remarks
 from ad_compressed_perception.tasks import create_task
 from ad_compressed_perception.tasks.pipeline import Pipeline
 from ad_compressed_perception.workspace.file_transaction import FileTransaction
@@ -51,7 +52,6 @@ REPORT = "verdict"
 _NOT_KNOWN = "unknown"
 """Precision of what ran on a device: it may have fallen back from that of the file."""
 _NOT_MEASURED = "times of the baseline and speed-ups are not given: the two did not run on one machine"
-_EQUAL = "warning: the device's outputs are the float baseline's, bit for bit: did the device compute them?"
 
 
 class _RecordedSession(Session):
@@ -106,7 +106,7 @@ def judge_outputs(folder: Path, progress: Progress = no_progress) -> DeviceVerdi
     found = verify(*pipelines, frames, score, lambda done, total: progress("verify", done, total), log)
     found = _with_device_times(found, run.times_ms)
     coverage = IntegerCoverage(0, 0, (), {})
-    sizes = (_size(run.export.baseline_bytes), _size((folder / MODEL).stat().st_size))
+    sizes = (_size(run.export.baseline_bytes), _size(_read_by_runtime(folder, run).stat().st_size))
     verdict = decide(
         recipe.recipe.accept,
         gate_figures(found, coverage, sizes, heads=figures_of_heads(recipe.recipe.accept, manifest)),
@@ -125,7 +125,7 @@ def judge_outputs(folder: Path, progress: Progress = no_progress) -> DeviceVerdi
     notes = [
         f"{run.export.target}: outputs of {run.index.runtime} {run.index.version} on {run.index.device}",
         _NOT_MEASURED,
-        *([_EQUAL] if _all_equal(run) else []),
+        *remarks(folder, run),
     ]
     findings = Findings(
         manifest=manifest,
@@ -201,23 +201,19 @@ def _inputs(folder: Path, run: DeviceRun) -> dict[int, NDArray[Any]]:
 
 
 def _with_device_times(found: Verification, times_ms: list[float]) -> Verification:
-    """Return the comparison with the device's own times, and none of those measured here."""
+    """Return the comparison with the device's times, if it measured all, and none of those measured here."""
     nan = math.nan
-    known = [value for value in times_ms if math.isfinite(value)]
-    p50, p99 = (float(value) for value in np.percentile(known, (50, 99))) if known else (nan, nan)
+    is_known = all(math.isfinite(value) for value in times_ms)
+    p50, p99 = (float(value) for value in np.percentile(times_ms, (50, 99))) if is_known else (nan, nan)
     latency = LatencyFigures(nan, nan, p50, p99, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan)
     unknown = [nan] * len(times_ms)
     return replace(found, latency=latency, times=FrameTimes(unknown, times_ms, unknown, unknown))
 
 
+def _read_by_runtime(folder: Path, run: DeviceRun) -> Path:
+    """Return the exported file that the runtime reads, or what the vendor's commands make it of."""
+    return folder / (MODEL if run.export.model_file_sha256 is None else run.export.model_file)
+
+
 def _size(count: int) -> Sizes:
     return Sizes(count, count, None, None)
-
-
-def _all_equal(run: DeviceRun) -> bool:
-    """Whether every output of the device is the float baseline's, to the last bit."""
-    return bool(run.outputs) and all(
-        len(one) == len(other)
-        and all(name in one and np.array_equal(one[name], value) for name, value in other.items())
-        for one, other in zip(run.outputs, run.expected, strict=True)
-    )

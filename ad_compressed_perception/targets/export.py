@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,34 +11,31 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from ad_compressed_perception.compression.pass_runner import Samples, choose_samples, run_passes
 from ad_compressed_perception.compression.recipe import LoadedRecipe, load_recipe
-from ad_compressed_perception.core.errors import DataError, ManifestError, ModelFileError, RuleFileError
+from ad_compressed_perception.compression.verification.task_scores import check_terms, create_score
+from ad_compressed_perception.core.errors import ManifestError, ModelFileError, RecipeError, RuleFileError
 from ad_compressed_perception.core.host import read_host
 from ad_compressed_perception.core.manifest import CalibrationRecord, Manifest, file_sha256
 from ad_compressed_perception.core.progress import Progress, no_progress
 from ad_compressed_perception.core.tensors import TensorSpec
 from ad_compressed_perception.data.bad_frames import BadFrameLimit
-from ad_compressed_perception.data.frames import read_image_file
-from ad_compressed_perception.image.decode import Frame, to_bgr8
 from ad_compressed_perception.onnx_graph.graph import refresh_outputs
 from ad_compressed_perception.onnx_graph.io import finish_model, input_name, pin_input_shape, read_model
 from ad_compressed_perception.onnx_graph.session import open_session
 from ad_compressed_perception.onnx_graph.tail_cut import cut_before
 from ad_compressed_perception.packing.decompress import decompress
 from ad_compressed_perception.report.kit.document import write_text
-from ad_compressed_perception.report.schemas.device_export import DeviceExport, ReferenceFrame
+from ad_compressed_perception.report.schemas.device_export import NO_ID, DeviceExport, export_id
 from ad_compressed_perception.report.schemas.target_check import TargetFinding
 from ad_compressed_perception.targets import device_script
 from ad_compressed_perception.targets.check import check_graph
+from ad_compressed_perception.targets.export_frames import write_calibration, write_images, write_reference
 from ad_compressed_perception.targets.readme import readme_text
 from ad_compressed_perception.targets.rule_file import ExportSpec, Target
-from ad_compressed_perception.tasks.pipeline import Pipeline, open_pipeline
+from ad_compressed_perception.tasks.pipeline import open_pipeline
 from ad_compressed_perception.tasks.prepare import Preparer
 from ad_compressed_perception.workspace.atomic_folder import atomic_folder
 
@@ -97,14 +93,16 @@ def export_model(
         AdcpError: anything wrong with the model, the frames or the folder.
     """
     spec, precision = _form(target, request)
-    if manifest.outputs is not None or manifest.inputs:
+    if manifest.inputs:
         raise ManifestError(
-            f"{manifest.name} has several heads or inputs, which a verdict on a device does not cover: "
-            "export a model for each head, with the image as its only input"
+            f"{manifest.name} also takes {', '.join(manifest.inputs)}, which a device is not given yet: "
+            "export a model whose only input is the image"
         )
     with atomic_folder(out) as folder:
         folder.mkdir()
         recipe = _write_recipe(folder, target, spec, precision, request)
+        check_terms(manifest, recipe.recipe.verify, recipe.recipe.accept)
+        create_score(manifest, recipe.recipe.verify)
         samples = choose_samples(recipe, request.source, request.frames, request.max_bad_frames)
         model, changed = _build(manifest, recipe, samples, request, folder, progress)
         head, tail, cut = cut_before(model, spec.cut_before)
@@ -114,21 +112,22 @@ def export_model(
         _save(head, folder / MODEL)
         if tail is not None:
             _save(tail, folder / TAIL)
-        _write_calibration(folder, samples, changed)
+        write_calibration(folder, samples, changed)
+        kept: list[str] = []
         if spec.runtime == "litert":
-            _convert_to_litert(head, folder / spec.model_file, precision, samples, changed)
+            kept = _convert_to_litert(head, folder / spec.model_file, precision, samples, changed)
         progress("reference frames", 0, 1)
         baseline = open_pipeline(manifest, manifest.baseline)
         try:
-            names = _write_images(folder / "frames", samples)
-            frames = [_reference(folder, name, baseline, changed) for name in names]
+            names = write_images(folder / "frames", samples)
+            frames = [write_reference(folder, name, baseline, changed) for name in names]
             baseline_outputs = list(baseline.session.info.outputs)
         finally:
             baseline.close()
         progress("reference frames", 1, 1)
         original = manifest.checked_path(manifest.baseline, allow_rejected=True)
         document = DeviceExport(
-            export_id=_export_id(folder, frames),
+            export_id=NO_ID,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             model=manifest.name,
             task=manifest.task,
@@ -136,7 +135,10 @@ def export_model(
             target=target.name,
             precision=precision,
             model_sha256=file_sha256(folder / MODEL),
-            tail_sha256=file_sha256(folder / TAIL) if tail is not None else None,
+            model_file=spec.model_file,
+            model_file_sha256=_sha256(folder / spec.model_file),
+            recipe_sha256=file_sha256(folder / RECIPE),
+            tail_sha256=_sha256(folder / TAIL),
             cut_nodes=cut,
             baseline_sha256=file_sha256(original),
             baseline_bytes=original.stat().st_size,
@@ -152,8 +154,11 @@ def export_model(
             ),
             verification_source=samples.verification.source.describe,
             findings=findings,
+            float_operators=kept,
             frames=frames,
         )
+        as_read = DeviceExport.parse(document.to_json())
+        document = document.model_copy(update={"export_id": export_id(as_read)})
         document.write(folder / EXPORT)
         _write_job(folder, document, spec, head)
         write_text(folder / SCRIPT, Path(device_script.__file__).read_text(encoding="utf-8"))
@@ -197,14 +202,18 @@ def _write_recipe(
             mode="json", exclude_none=True, include={"calibration", "verify", "accept", "split"}
         )
         document.update(kept)
-        for term in _NOT_OF_DEVICES:
-            document["accept"].pop(term, None)
+        for terms in (document["accept"], *document["accept"].get("heads", {}).values()):
+            for term in _NOT_OF_DEVICES:
+                terms.pop(term, None)
     path = folder / RECIPE
     title = (
         f"# {request.variant or precision} for {target.title}: its passes, and the terms of the verdict.\n"
     )
     write_text(path, title + yaml.safe_dump(document, sort_keys=False, width=110))
-    return LoadedRecipe(path)
+    try:
+        return LoadedRecipe(path)
+    except RecipeError as error:
+        raise RecipeError(str(error).replace(str(path), f"{precision} of {target.name}")) from error
 
 
 def _build(
@@ -255,64 +264,20 @@ def _save(model: ModelProto, path: Path) -> None:
 
 def _convert_to_litert(
     head: ModelProto, path: Path, precision: str, samples: Samples, changed: Manifest
-) -> None:
-    """Write the .tflite file; raise AdcpError where the converter is missing or refuses the graph."""
+) -> list[str]:
+    """Write the .tflite file; return the outputs of the operators that stay in float where it is int8.
+
+    Raises:
+        AdcpError: the converter is missing or refuses the graph.
+    """
     from ad_compressed_perception.compression.passes.export.litert import ExportLiteRt, write_litert
 
     ExportLiteRt({}).require_packages()
     prepare, name = Preparer(changed.input), input_name(head)
     feeds = ({name: prepare(frame)[0].copy()} for frame in samples.calibration)
     kind: Precision = "int8" if precision == "int8" else "fp16" if precision == "fp16" else "fp32"
-    write_litert(head, path, kind, feeds if kind == "int8" else ())
-
-
-def _write_calibration(folder: Path, samples: Samples, changed: Manifest) -> None:
-    """Write the calibration frames as images and as the tensors that the model gets."""
-    images, tensors = folder / "calibration" / "images", folder / "calibration" / "tensors"
-    tensors.mkdir(parents=True)
-    prepare = Preparer(changed.input)
-    images.mkdir()
-    for place, frame in enumerate(samples.calibration):
-        _write_png(images / f"{place:06d}.png", frame)
-        np.save(tensors / f"{place:06d}.npy", prepare(frame)[0])
-
-
-def _write_images(folder: Path, samples: Samples) -> list[str]:
-    """Write the reference frames without loss; return their names, in the order of time."""
-    folder.mkdir()
-    frames, stamps = samples.verification, samples.verification.source.stamps_ns()
-    chosen = [stamps[index] for index in frames.indices]
-    by_stamp = len(set(chosen)) == len(chosen) and min(chosen) >= 0 and sorted(chosen) == chosen
-    names = []
-    for place, frame in enumerate(frames):
-        names.append(f"{chosen[place]}" if by_stamp else f"{place}")
-        _write_png(folder / f"{names[-1]}.png", frame)
-    return names
-
-
-def _write_png(path: Path, frame: Frame) -> None:
-    pixels: NDArray[Any] = frame.pixels if frame.color == "GRAY" else to_bgr8(frame)
-    if not cv2.imwrite(str(path), pixels):
-        raise DataError(f"cannot write {path}: is the disk full?")
-
-
-def _reference(folder: Path, name: str, baseline: Pipeline, changed: Manifest) -> ReferenceFrame:
-    """Write the tensor that the device gets of a frame, and what the float baseline gives."""
-    image = folder / "frames" / f"{name}.png"
-    frame = read_image_file(image)  # as the verdict will read it
-    given, expected = folder / "inputs" / f"{name}.npy", folder / "expected" / f"{name}.npz"
-    for path in (given, expected):
-        path.parent.mkdir(exist_ok=True)
-    np.save(given, Preparer(changed.input)(frame)[0])
-    feeds, _ = baseline.task.prepare(frame)
-    outputs = baseline.session.infer(feeds)
-    np.savez(expected, *(outputs[spec.name] for spec in baseline.session.info.outputs))
-    return ReferenceFrame(
-        name=name,
-        image_sha256=file_sha256(image),
-        input_sha256=file_sha256(given),
-        expected_sha256=file_sha256(expected),
-    )
+    notes = write_litert(head, path, kind, feeds if kind == "int8" else ())
+    return list(notes.get("float_operators", []))
 
 
 def _declared(model: ModelProto) -> Iterable[TensorSpec]:
@@ -324,14 +289,9 @@ def _declared(model: ModelProto) -> Iterable[TensorSpec]:
         yield TensorSpec(value.name, shape, dtypes.get(value.type, value.type[7:-1]))
 
 
-def _export_id(folder: Path, frames: list[ReferenceFrame]) -> str:
-    """Return a hash of what the device's outputs depend on and are compared with."""
-    digest = hashlib.sha256(file_sha256(folder / MODEL).encode())
-    tail = folder / TAIL
-    digest.update(file_sha256(tail).encode() if tail.is_file() else b"")
-    for frame in frames:
-        digest.update(frame.model_dump_json().encode())
-    return digest.hexdigest()
+def _sha256(path: Path) -> str | None:
+    """Return a file's hash; None where the export has none of this name, which the vendor's commands make."""
+    return file_sha256(path) if path.is_file() else None
 
 
 def _portable(manifest: Manifest) -> dict[str, Any]:
@@ -350,6 +310,7 @@ def _write_job(folder: Path, document: DeviceExport, spec: ExportSpec, head: Mod
         "model_file": spec.model_file,
         "input": input_name(head),
         "outputs": [one.name for one in document.device_outputs],
+        "dtypes": [one.dtype for one in document.device_outputs],
         "frames": [{"name": one.name, "input": f"inputs/{one.name}.npy"} for one in document.frames],
     }
     write_text(folder / JOB, json.dumps(job, indent=1) + "\n")

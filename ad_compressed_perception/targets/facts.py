@@ -16,6 +16,7 @@ from ad_compressed_perception.onnx_graph.graph import Graph, Shape, attribute, t
 from ad_compressed_perception.onnx_graph.inferred_types import runtime_types
 from ad_compressed_perception.onnx_graph.io import DEFAULT_DOMAINS
 from ad_compressed_perception.onnx_graph.layers import element_types
+from ad_compressed_perception.onnx_graph.walk import all_graphs
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -78,6 +79,8 @@ class GraphFacts:
         """Index the model; raise ModelFileError where its shapes contradict each other."""
         self.model = model
         self.graph = Graph(model, with_bodies=True)
+        for body in list(all_graphs(model.graph))[1:]:
+            self.graph.weights.update({tensor.name: tensor for tensor in body.initializer})
         self.shapes: dict[str, Shape] = tensor_shapes(model)
         self.types = element_types(model)
 

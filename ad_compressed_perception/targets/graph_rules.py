@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from ad_compressed_perception.onnx_graph.graph import attribute
-from ad_compressed_perception.onnx_graph.io import opset_of
+from ad_compressed_perception.onnx_graph.io import DEFAULT_DOMAINS, opset_of
 from ad_compressed_perception.targets.facts import Fault, GraphFacts, domain_of
 from ad_compressed_perception.targets.rule import Rule
 
@@ -22,11 +22,15 @@ class OperatorsRule(Rule):
     """Operators that a target has; every other one breaks the rule."""
 
     check: Literal["operators"]
-    operators: dict[str, list[str]] = Field(description="domain ('' is that of ONNX) to its operators")
+    operators: dict[str, list[str]] = Field(
+        min_length=1, description="domain ('' or ai.onnx is that of ONNX) to its operators"
+    )
 
     def find(self, facts: GraphFacts) -> Iterator[Fault]:
         """Yield each node whose operator is not listed."""
-        known = {domain: set(names) for domain, names in self.operators.items()}
+        known: dict[str, set[str]] = {}
+        for domain, names in self.operators.items():
+            known.setdefault("" if domain in DEFAULT_DOMAINS else domain, set()).update(names)
         for node in facts.nodes:
             domain = domain_of(node)
             if node.op_type not in known.get(domain, ()):
@@ -89,7 +93,9 @@ class ConstantInputsRule(Rule):
     """Inputs that must be stored, not computed."""
 
     check: Literal["constant_inputs"]
-    inputs: dict[str, list[int]] = Field(min_length=1, description="operator to the places of the inputs")
+    inputs: dict[str, list[NonNegativeInt]] = Field(
+        min_length=1, description="operator to the places of the inputs"
+    )
 
     def find(self, facts: GraphFacts) -> Iterator[Fault]:
         """Yield each node that computes one of them."""
@@ -104,7 +110,9 @@ class OutputsRule(Rule):
     """Outputs of an operator that a target has; the others must not be used."""
 
     check: Literal["outputs"]
-    outputs: dict[str, int] = Field(min_length=1, description="operator to how many of its outputs there are")
+    outputs: dict[str, NonNegativeInt] = Field(
+        min_length=1, description="operator to how many of its outputs there are"
+    )
 
     def find(self, facts: GraphFacts) -> Iterator[Fault]:
         """Yield each node of which a further output is used."""

@@ -19,8 +19,8 @@ from ad_compressed_perception.core.errors import DataError
 from ad_compressed_perception.core.manifest import file_sha256
 from ad_compressed_perception.core.one_line import one_line, shorten_list
 from ad_compressed_perception.core.tensors import TensorSpec
-from ad_compressed_perception.report.schemas.device_export import DeviceExport, DeviceOutputs
-from ad_compressed_perception.targets.export import EXPORT, MODEL, TAIL
+from ad_compressed_perception.report.schemas.device_export import DeviceExport, DeviceOutputs, export_id
+from ad_compressed_perception.targets.export import EXPORT, MODEL, RECIPE, TAIL
 
 INDEX = "index.json"
 Arrays = dict[str, NDArray[Any]]
@@ -79,13 +79,15 @@ def read_device_run(folder: Path) -> DeviceRun:
             raise DataError(f"{path} is not the file that {INDEX} names (sha256): copy outputs/ again, whole")
         outputs.append(_arrays(path, export.device_outputs))
         expected.append(_arrays(folder / "expected" / f"{frame.name}.npz", export.baseline_outputs))
-        times.append(float("nan") if one.ms is None else one.ms)
+        times.append(one.ms if one.ms is not None and one.ms > 0.0 else float("nan"))
     return DeviceRun(export, index, expected, outputs, times)
 
 
 def _check_export(folder: Path, export: DeviceExport) -> None:
     """Refuse an exported folder of which a file was changed since."""
-    files = {folder / MODEL: export.model_sha256}
+    files = {folder / MODEL: export.model_sha256, folder / RECIPE: export.recipe_sha256}
+    if export.model_file_sha256 is not None:
+        files[folder / export.model_file] = export.model_file_sha256
     if export.tail_sha256 is not None:
         files[folder / TAIL] = export.tail_sha256
     for frame in export.frames:
@@ -97,6 +99,8 @@ def _check_export(folder: Path, export: DeviceExport) -> None:
             raise DataError(f"{path} is missing: the verdict needs the whole folder of adcp export")
         if file_sha256(path) != expected:
             raise DataError(f"{path} was changed since it was exported (sha256): export again")
+    if export_id(export) != export.export_id:
+        raise DataError(f"{folder / EXPORT} was changed since it was exported (export_id): export again")
 
 
 def _check_index(folder: Path, export: DeviceExport, index: DeviceOutputs) -> None:
@@ -110,6 +114,11 @@ def _check_index(folder: Path, export: DeviceExport, index: DeviceOutputs) -> No
         raise DataError(
             f"{folder}/outputs is of an earlier export of this model: run this folder's run_on_device.py"
         )
+    if export.model_file_sha256 not in (None, index.model_file_sha256):
+        raise DataError(
+            f"{folder}/outputs is of another {export.model_file} (sha256 {index.model_file_sha256[:12]}...) "
+            "than was exported: run this folder's run_on_device.py with the file that is in it"
+        )
     asked = [one.name for one in export.frames]
     given = Counter(one.name for one in index.frames)
     missing = [name for name in asked if name not in given]
@@ -121,6 +130,10 @@ def _check_index(folder: Path, export: DeviceExport, index: DeviceOutputs) -> No
     wrong = [name for name, count in given.items() if count > 1 or name not in asked]
     if wrong:
         raise DataError(f"{folder}/outputs has frames that are unknown or given twice: {shorten_list(wrong)}")
+    files = Counter(one.file for one in index.frames)
+    shared = [one.name for one in index.frames if files[one.file] > 1]
+    if shared:
+        raise DataError(f"{folder}/outputs has one file for several frames: {shorten_list(shared)}")
 
 
 def _arrays(path: Path, specs: list[TensorSpec]) -> Arrays:

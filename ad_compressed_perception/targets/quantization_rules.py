@@ -180,6 +180,9 @@ class UnitsRule(Rule):
     no_kernel: list[str] = Field(
         default_factory=list, description="operators that stay in float with pairs on all sides"
     )
+    no_kernel_of: dict[str, dict[str, list[int | float | str]]] = Field(
+        default_factory=dict, description="likewise, of an operator with such values of its attributes"
+    )
 
     def find(self, facts: GraphFacts) -> Iterator[Fault]:
         """Yield each operator with Q/DQ pairs that stays in float, with the reason."""
@@ -189,8 +192,15 @@ class UnitsRule(Rule):
                 why = self._why_float(facts, node, unit)
                 if why:
                     yield facts.fault(node, why)
-            elif node.op_type in self.no_kernel and self._between_pairs(facts, node):
+            elif self.lacks_kernel(node) and self._between_pairs(facts, node):
                 yield facts.fault(node, "no integer kernel")
+
+    def lacks_kernel(self, node: NodeProto) -> bool:
+        """Whether the runtime has no integer kernel of a node, whatever pairs are around it."""
+        values = self.no_kernel_of.get(node.op_type, {})
+        return node.op_type in self.no_kernel or any(
+            attribute(node, name) in wrong for name, wrong in values.items()
+        )
 
     def dequantized(self, facts: GraphFacts, name: str) -> NodeProto | None:
         """Return the DequantizeLinear that a tensor comes from, as the runtime moves pairs."""

@@ -52,6 +52,8 @@ def readme_text(document: DeviceExport, target: Target, spec: ExportSpec) -> str
         "",
         "Outputs of another model, of other frames, or of some of the frames only are refused.",
     ]
+    if document.float_operators:
+        lines += ["", f"In float for accuracy: {plain(', '.join(document.float_operators))}."]
     if document.findings:
         lines += ["", "## What the target's rules say", ""]
         lines += [

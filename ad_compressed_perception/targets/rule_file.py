@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from ad_compressed_perception.core.errors import RuleFileError
 from ad_compressed_perception.core.manifest import StrictModel, describe_validation_error
@@ -34,6 +34,7 @@ from ad_compressed_perception.targets.quantization_rules import (
     SymmetricRule,
     UnitsRule,
 )
+from ad_compressed_perception.targets.rule_names import wrong_names
 
 AnyRule = Annotated[
     OperatorsRule
@@ -53,6 +54,7 @@ AnyRule = Annotated[
     | UnitsRule,
     Field(discriminator="check"),
 ]
+LiteRtPrecision = Literal["fp32", "fp16", "int8"]
 PassList = list[dict[str, dict[str, Any]]]
 Runtime = Literal["onnxruntime", "openvino", "litert", "tensorrt", "other"]
 _FOLDER = Path(__file__).resolve().parent / "rules"
@@ -72,11 +74,29 @@ class ExportSpec(StrictModel):
     options: dict[str, Any] = Field(
         default_factory=dict, description="of the runtime, for the device's script"
     )
-    model_file: str = Field("model.onnx", description="file that the runtime reads, made by the commands")
+    model_file: str = Field(
+        "model.onnx",
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="file that the runtime reads; made by the commands where it is not model.onnx",
+    )
     commands: list[str] = Field(
         default_factory=list, description="the vendor's commands, from the folder with model.onnx"
     )
     notes: list[str] = Field(default_factory=list, description="further sentences for the README")
+
+    @model_validator(mode="after")
+    def _has_what_the_script_needs(self) -> ExportSpec:
+        """Refuse what would end the script on the device, or write a file in another precision."""
+        lists = {"tensorrt": ("build", "run"), "onnxruntime": ("providers",)}.get(self.runtime, ())
+        for name in lists:
+            value = self.options.get(name, None if self.runtime == "tensorrt" else [name])
+            if not isinstance(value, list) or not value:
+                raise ValueError(f"runtime {self.runtime} needs options.{name}, a list of words")
+        others = [name for name in self.precisions if name not in get_args(LiteRtPrecision)]
+        if self.runtime == "litert" and others:
+            known = ", ".join(get_args(LiteRtPrecision))
+            raise ValueError(f"runtime litert has no precision {others[0]!r}; it has: {known}")
+        return self
 
 
 class Target(StrictModel):
@@ -86,7 +106,7 @@ class Target(StrictModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)
     title: str = Field(min_length=3, description="product and versions")
     extends: str | None = Field(None, description="a target whose rules hold too, but for those given here")
-    rules: dict[str, AnyRule] = Field(description="name to rule")
+    rules: dict[str, AnyRule] = Field(min_length=1, description="name to rule")
     export: ExportSpec | None = Field(None, description="null: models are checked only")
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -128,9 +148,13 @@ def _path_of(name: str) -> Path:
 def _parse(path: Path, chain: tuple[Path, ...]) -> Target:
     document = _merged(path, chain)
     try:
-        return Target.model_validate(document)
+        target = Target.model_validate(document)
     except ValidationError as error:
         raise RuleFileError(f"rules {path}: {describe_validation_error(error)}") from error
+    wrong = next(wrong_names(target.rules, target.export.cut_before if target.export else ()), None)
+    if wrong is not None:
+        raise RuleFileError(f"rules {path}: {wrong}")
+    return target
 
 
 def _merged(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
@@ -144,6 +168,11 @@ def _merged(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
         return document
     beside = path.parent / str(base)
     below = _merged(beside if beside.is_file() else _path_of(str(base)), (*chain, path))
+    taken = [name for name, rule in rules.items() if rule is None and name not in below.get("rules", {})]
+    if taken:
+        raise RuleFileError(
+            f"rules {path}: rules.{taken[0]}: null takes away a rule that {base} does not have"
+        )
     joined = {**below.get("rules", {}), **rules}
     return {
         **below,

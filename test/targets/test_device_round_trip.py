@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from typer.testing import CliRunner
 
 from ad_compressed_perception.cli import export as export_verb
 from ad_compressed_perception.cli import verdict as verdict_verb
-from ad_compressed_perception.core.errors import DataError, ManifestError, ModelFileError
+from ad_compressed_perception.core.errors import DataError, ModelFileError
 from ad_compressed_perception.core.manifest import Manifest, Variant, file_sha256, load_manifest
 from ad_compressed_perception.onnx_graph.equivalence import run_model
 from ad_compressed_perception.onnx_graph.tail_cut import cut_before
@@ -35,25 +33,13 @@ from ad_compressed_perception.targets.outputs import read_device_run
 from ad_compressed_perception.targets.rule_file import load_target
 from ad_compressed_perception.workspace.save_manifest import save_manifest
 from support.compression import write_images, write_recipe
+from support.device import copy_of, run_on_device, spoil, write_trtexec
 from support.models import write_segmenter
 
 app = typer.Typer()
 app.command("export")(export_verb.export)
 app.command("verdict")(verdict_verb.verdict)
 FRAMES = 24
-
-
-def run_on_device(folder: Path, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
-    """Run the folder's script where this package cannot be imported: isolated, from another folder."""
-    blocked = folder / "ad_compressed_perception.py"
-    blocked.write_text("raise ImportError('not on a device')\n")
-    try:  # a script's own folder is the first that Python imports from
-        return subprocess.run(
-            [sys.executable, str(folder / "run_on_device.py")], cwd="/", capture_output=True, text=True,
-            timeout=300, env={"PATH": path, "HOME": str(folder)},
-        )  # fmt: skip
-    finally:
-        blocked.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -80,23 +66,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[target]
 
     return give
-
-
-def copy_of(folder: Path, place: Path) -> Path:
-    return Path(shutil.copytree(folder, place))
-
-
-def spoil(folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Change the first output of every frame, with a consistent index, as a wrong device would."""
-    path = folder / "outputs" / "index.json"
-    index = json.loads(path.read_text())
-    for frame in index["frames"]:
-        file = folder / "outputs" / frame["file"]
-        with np.load(file) as stored:
-            arrays = [stored[name] for name in stored.files]
-        np.savez(file, change(arrays[0]), *arrays[1:])
-        frame["sha256"] = file_sha256(file)
-    path.write_text(json.dumps(index))
 
 
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
@@ -257,27 +226,6 @@ def test_outputs_equal_to_the_reference_to_the_last_bit_are_remarked(
     assert any("bit for bit" in note for note in notes)
 
 
-TRTEXEC = """#!{python}
-import json, pathlib, shutil, sys
-import numpy as np, onnxruntime
-given = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:] if "=" in word)
-with open("calls.txt", "a") as calls:
-    calls.write(("build" if "onnx" in given else "run") + "\\n")
-if "onnx" in given:
-    shutil.copy(given["onnx"], given["saveEngine"])
-else:
-    session = onnxruntime.InferenceSession(given["loadEngine"])
-    name, _, file = given["loadInputs"].partition(":")
-    shape = session.get_inputs()[0].shape
-    feed = np.fromfile(file, np.float32).reshape(shape)
-    rows = [
-        {{"name": one.name, "dimensions": "x".join(map(str, value.shape)), "values": value.ravel().tolist()}}
-        for one, value in zip(session.get_outputs(), session.run(None, {{name: feed}}))
-    ]
-    pathlib.Path(given["exportOutput"]).write_text(json.dumps(rows))
-"""
-
-
 def test_a_plan_is_built_once_and_again_where_the_model_is_another(tmp_path: Path) -> None:
     """TensorRT itself is a stand-in here: what is shown is which commands run, and that outputs come back."""
     write_segmenter(tmp_path / "model")
@@ -286,10 +234,7 @@ def test_a_plan_is_built_once_and_again_where_the_model_is_another(tmp_path: Pat
     folder = tmp_path / "trt"
     request = ExportRequest(str(images), recipe=str(recipe))
     export_model(load_manifest(tmp_path / "model"), load_target("tensorrt10"), request, folder)
-    tool = tmp_path / "bin" / "trtexec"
-    tool.parent.mkdir()
-    tool.write_text(TRTEXEC.format(python=sys.executable))
-    tool.chmod(0o755)
+    tool = write_trtexec(tmp_path / "bin")
     job = json.loads((folder / "job.json").read_text())
     job["frames"] = job["frames"][:1]  # one process for each frame
     (folder / "job.json").write_text(json.dumps(job))
@@ -383,14 +328,6 @@ def test_the_pc_computes_what_was_cut_off_of_the_device_model(tmp_path: Path) ->
     for one, expected in zip(finished, run.expected, strict=True):
         np.testing.assert_array_equal(one["kept"], expected["kept"])
     assert judge_outputs(out).report.agreement.frames == FRAMES
-
-
-def test_a_model_with_further_inputs_is_not_exported(tmp_path: Path) -> None:
-    write_segmenter(tmp_path / "model")
-    manifest = load_manifest(tmp_path / "model").model_copy(update={"inputs": {"speed": "odometry"}})
-
-    with pytest.raises(ManifestError, match="several heads or inputs"):
-        export_model(manifest, load_target("openvino"), ExportRequest("images"), tmp_path / "out")
 
 
 def test_a_model_of_suppression_alone_cannot_be_cut() -> None:

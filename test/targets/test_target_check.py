@@ -96,6 +96,17 @@ def test_nodes_stay_in_float_where_the_rules_say_so(target: str, tmp_path: Path)
     assert min(found.right, found.integer) >= 8  # of both kinds
 
 
+@pytest.mark.parametrize("target", preflight.RUN_HERE)
+def test_clean_networks_are_clean_where_they_run(target: str, tmp_path: Path) -> None:
+    """Else "nothing is found in clean graphs" would say nothing of the rules."""
+    pytest.importorskip(target)
+    found = preflight.compare(load_target(target), range(300, 306), tmp_path, preflight_graphs.clean)
+
+    assert found.disagreements == []
+    assert found.right == 0  # none in float
+    assert found.integer > 15
+
+
 def test_a_rule_that_is_wrong_shows_as_a_disagreement(tmp_path: Path) -> None:
     """The comparison itself: a rule that asks nothing of convolutions predicts none of those in float."""
     target = load_target("onnxruntime")

@@ -24,7 +24,7 @@ def tables(result: CompressionResult) -> list[RenderableType]:
     """Return the tables for the terminal: the steps, the figures, the verdict."""
     from rich.markup import escape
 
-    report, agreement = result.report, result.report.agreement
+    report = result.report
     steps = new_table(
         f"{report.model}: {result.name}",
         *("pass", "seconds", "operators", "notes"),
@@ -38,23 +38,26 @@ def tables(result: CompressionResult) -> list[RenderableType]:
             for one in report.passes
         ],
     )
-    gated = f"agreement (gated): {agreement.measure}"
     rows = [
         *figure_rows(report, shown=str),
-        *_head_rows(report),
-        *(
-            [
-                (gated, "1", number(agreement.score), f"drop {interval_text(agreement.drop)}"),
-                (f"not gated: {agreement.strict_measure}", "1", number(agreement.strict_score), ""),
-            ]
-            if report.heads is None
-            else []
-        ),
+        *agreement_rows(report),
         *_output_rows(report),
         *_slice_rows(report),
     ]
     figures = new_table(None, "figure", "baseline", "variant", "ratio or interval", rows=rows)
     return [steps, figures, *(escape(line) for line in _closing_lines(result))]
+
+
+def agreement_rows(report: CompressionReport) -> list[tuple[str, str, str, str]]:
+    """Return the agreement that the verdict is on: of the model, or of each of its heads."""
+    if report.heads is not None:
+        return list(_head_rows(report))
+    one = report.agreement
+    drop = f"drop {interval_text(one.drop)}"
+    return [
+        (f"agreement (gated): {one.measure}", "1", number(one.score), drop),
+        (f"not gated: {one.strict_measure}", "1", number(one.strict_score), ""),
+    ]
 
 
 def _head_rows(report: CompressionReport) -> Iterator[tuple[str, str, str, str]]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,6 +16,8 @@ from ad_compressed_perception.report.schemas.fields import Count, Figure
 from ad_compressed_perception.report.schemas.target_check import TargetFinding
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+NO_ID = "0" * 64
+"""Export id of a document that is not finished."""
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
 
 
@@ -32,7 +35,7 @@ class DeviceExport(Document):
 
     schema_: Literal["adcp-export/1"] = field_of_kind("adcp-export/1")
     export_id: Sha256 = Field(
-        description="of model, frames and expected outputs: what outputs must belong to"
+        description="of model, terms, frames and expected outputs: what outputs must belong to"
     )
     created: str = Field(description="when, ISO 8601")
     model: str
@@ -41,6 +44,11 @@ class DeviceExport(Document):
     target: str
     precision: str = Field(description="fp32, int8 ...: the target's list of passes that made it")
     model_sha256: Sha256 = Field(description="of model.onnx")
+    model_file: FileName = Field(description="file that the runtime reads")
+    model_file_sha256: Sha256 | None = Field(
+        description="of that file; null where the vendor's commands make it"
+    )
+    recipe_sha256: Sha256 = Field(description="of recipe.yaml, the terms of the verdict")
     tail_sha256: Sha256 | None = Field(
         description="of tail.onnx, which the PC runs behind it; null without one"
     )
@@ -57,7 +65,16 @@ class DeviceExport(Document):
     calibration: CalibrationRecord
     verification_source: str = Field(description="where the reference frames come from")
     findings: list[TargetFinding] = Field(description="what the target's rules find in model.onnx")
+    float_operators: list[str] = Field(
+        description="outputs of the operators of an int8 model.tflite that the conversion leaves in float"
+    )
     frames: list[ReferenceFrame]
+
+
+def export_id(document: DeviceExport) -> str:
+    """Return the hash of a document without its own id, findings and date."""
+    left_out = {"export_id", "created", "findings", "host"}
+    return hashlib.sha256(document.model_dump_json(exclude=left_out).encode()).hexdigest()
 
 
 class DeviceFrame(StrictModel):
@@ -80,4 +97,8 @@ class DeviceOutputs(Document):
     runtime: str
     version: str
     device: str
+    placement: dict[str, Count] | None = Field(
+        None,
+        description="ONNX Runtime: nodes that ran on each execution provider; null: unknown",
+    )
     frames: list[DeviceFrame]
