@@ -186,8 +186,8 @@ def import_client() -> tuple[Any, Any, Any]:
     try:
         import grpc
         from tritonclient.grpc import service_pb2, service_pb2_grpc
-    except ImportError as error:
-        raise BackendError(f"backend 'remote' needs the extra [remote]: {one_line(error)}") from error
     except TypeError as error:  # generated messages of another protobuf
         raise BackendError(f"tritonclient does not fit the installed protobuf: {one_line(error)}") from error
+    except Exception as error:  # also a library that lacks or does not fit
+        raise BackendError(f"backend 'remote' needs the extra [remote]: {one_line(error)}") from error
     return grpc, service_pb2, service_pb2_grpc
