@@ -223,6 +223,21 @@ def test_bytes_of_an_image_stay_the_input_and_half_precision_is_refused(tmp_path
         write_torch(half, tmp_path / "half.pt2")
 
 
+def test_an_operator_that_torch_computes_otherwise_is_refused(tmp_path: Path) -> None:
+    """Before opset 13 a softmax was over all axes from its own on. Failed before: the file had other numbers."""
+    require("torch")
+    from ad_compressed_perception.compression.passes.export.torch_program import write_torch
+
+    nodes = [helper.make_node("Softmax", ["x"], ["y"], axis=2)]
+    sizes: Any = [1, 2, 3, 4]
+    old = save_model(tmp_path / "old.onnx", nodes, [], {"x": sizes}, {"y": sizes}, opset=11)
+    with pytest.raises(ModelFileError, match="computes 'y' otherwise than ONNX Runtime.*pass optimize"):
+        write_torch(old, tmp_path / "old.pt2")
+    write_torch(
+        save_model(tmp_path / "new.onnx", nodes, [], {"x": sizes}, {"y": sizes}), tmp_path / "new.pt2"
+    )
+
+
 def test_an_operator_without_equivalent_is_named(tmp_path: Path) -> None:
     require("torch")
     from ad_compressed_perception.compression.passes.export.torch_program import write_torch
