@@ -5,7 +5,8 @@
 The measure follows the task: F1 of matched boxes, share of equal pixels, largest difference of the
 steering-wheel angle, share of frames with the same strongest label. Where the reference finds nothing that
 could agree, as on noise, the raw outputs decide, and only for the baseline's own file: of a lossy variant
-nothing is known then. What the measure does not see, ``parity_values.py`` compares. Heads of a model that has several are judged one by one; the worst one decides.
+nothing is known then. What the measure does not see, ``parity_values.py`` compares. Heads of a model that has
+several are judged one by one; the worst one decides.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ class AgreementOfCell:
     def _beside_the_measure(self, is_lossy: bool, max_drop: float) -> list[str]:
         """Return why a cell is wrong whose measure is good."""
         reasons, differing = list[str](), self._other_values[is_lossy]
-        # Of few frames one tells nothing of a lossy file: the lower end of the one-sided 95 % interval counts.
+        # One of few frames may be chance for a lossy file: the lower end of the one-sided 95 % interval counts.
         share = clopper_pearson(len(differing), self._frames, 0.9)[0] if is_lossy and differing else 0.0
         if share > max_drop or (differing and not is_lossy):
             reasons.append(f"{len(differing)} of {self._frames} frames differ, the first in {differing[0]}")

@@ -81,8 +81,8 @@ def verify_on_device(backend: str, model: Path) -> DeviceRun:
         for name, found in agreed.items():
             if not found >= LEAST_COSINE:
                 raise BackendError(
-                    f"{backend} on {info.provider} does not compute {name!r} of {model.name} as the CPU does: "
-                    f"concordance {found:.4f}, least {LEAST_COSINE:g}"
+                    f"{backend} on {info.provider} does not compute {name!r} of {model.name} as the CPU "
+                    f"does: concordance {found:.4f}, least {LEAST_COSINE:g}"
                 )
     finally:
         session.close()

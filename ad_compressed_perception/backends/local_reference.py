@@ -94,8 +94,8 @@ class Reference:
             found = concordance(ours, outputs[name])
             if not found >= least:
                 raise BackendError(
-                    f"on noise its output {name!r} is not that of the local file (concordance {found:.3f}, least "
-                    f"{least:g}): another model, or arithmetic that min_cosine has to allow"
+                    f"on noise its output {name!r} is not that of the local file (concordance {found:.3f}, "
+                    f"least {least:g}): another model, or arithmetic that min_cosine has to allow"
                 )
 
 

@@ -92,8 +92,8 @@ class RemoteChannel:
                 context.load_cert_chain(certificate, self._path("tls_client_key"), password="")
         except (ValueError, OSError) as error:  # SSLError is an OSError
             raise BackendError(
-                f"remote: {name}: {self._path(name)} holds no usable certificate in PEM format, or not that of "
-                f"its key: {one_line(error)}"
+                f"remote: {name}: {self._path(name)} holds no usable certificate in PEM format, or not that "
+                f"of its key: {one_line(error)}"
             ) from error
 
     def _path(self, name: str) -> Path | None:
@@ -137,7 +137,7 @@ class RemoteChannel:
     def is_connected(self) -> bool:
         """Return whether the connection of the last call stands; behind the next one may be another server.
 
-        gRPC connects again by itself, and nothing of its public interface tells before a call.
+        gRPC connects again by itself, and its public interface does not say so before a call.
         """
         if self._channel is None:
             return False

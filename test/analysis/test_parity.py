@@ -284,7 +284,9 @@ def test_what_the_measure_does_not_see_is_wrong_too() -> None:
     assert judged(eight, once, lossy=True) == ("ok", [])
     assert judged(eight, once)[0] == "wrong"
     shifted = [replace(one, points_xy_m=one.points_xy_m + 0.1) for one in drive]
-    assert judged(drive, shifted)[1] == ["2 of 2 frames differ, the first in a point of the path 0.141 m apart"]
+    assert judged(drive, shifted)[1] == [
+        "2 of 2 frames differ, the first in a point of the path 0.141 m apart"
+    ]
 
     objects = boxes(*range(0, 500, 20))
     wider = replace(objects, boxes_xyxy=objects.boxes_xyxy + np.array([0, 0, 2, 0], np.float32))

@@ -224,7 +224,7 @@ def test_bytes_of_an_image_stay_the_input_and_half_precision_is_refused(tmp_path
 
 
 def test_an_operator_that_torch_computes_otherwise_is_refused(tmp_path: Path) -> None:
-    """Before opset 13 a softmax was over all axes from its own on. Failed before: the file had other numbers."""
+    """Before opset 13 a softmax was over all axes from its own on. Failed before: other numbers."""
     require("torch")
     from ad_compressed_perception.compression.passes.export.torch_program import write_torch
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What could end a process, or needs a fresh one, and runs in one of its own.
 
-Usage: ``python -m conformance.children blocked|broken|damaged|exchanged ARGUMENTS``; prints one JSON document.
+Usage: ``python -m conformance.children blocked|broken|damaged|exchanged ARGUMENTS``; prints one document.
 """
 
 from __future__ import annotations
