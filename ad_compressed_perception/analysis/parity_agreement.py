@@ -156,7 +156,7 @@ class AgreementOfCell:
     def _beside_the_measure(self, is_lossy: bool, max_drop: float) -> list[str]:
         """Return why a cell is wrong whose measure is good."""
         reasons, differing = list[str](), self._other_values[is_lossy]
-        # One of few frames may be chance for a lossy file: the lower end of the one-sided 95 % interval counts.
+        # One of few frames may be chance for a lossy file: the lower end of the one-sided 95 % interval.
         share = clopper_pearson(len(differing), self._frames, 0.9)[0] if is_lossy and differing else 0.0
         if share > max_drop or (differing and not is_lossy):
             reasons.append(f"{len(differing)} of {self._frames} frames differ, the first in {differing[0]}")
