@@ -227,7 +227,7 @@ def _not_as_asked(cell: Cell, info: SessionInfo) -> list[str]:
     is_float = cell.precision in FLOATS and info.precision not in (cell.precision, _UNKNOWN)
     if is_float or (cell.precision == "int8" and info.integer_coverage == 0.0):
         reasons.append(f"{cell.precision} was asked for, {info.precision} is executed here")
-    if cell.given and info.requested_provider.casefold() not in info.provider.casefold():
+    if info.requested_provider.casefold() not in info.provider.casefold():
         reasons.append(f"{info.requested_provider} was asked for, {info.provider} runs it")
     return reasons
 

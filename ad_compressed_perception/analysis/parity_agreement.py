@@ -5,7 +5,8 @@
 The measure follows the task: F1 of matched boxes, share of equal pixels, largest difference of the
 steering-wheel angle, share of frames with the same strongest label. Where the reference finds nothing that
 could agree, as on noise, the raw outputs decide, and only for the baseline's own file: of a lossy variant
-nothing is known then. Heads of a model that has several are judged one by one; the worst one decides.
+nothing is known then. What the measure does not see, ``parity_values.py`` compares. Heads of a model that has
+several are judged one by one; the worst one decides.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ad_compressed_perception.analysis.parity_values import LEAST_MATCHED_IOU, other_values
 from ad_compressed_perception.core.results import (
     Classification,
     Detections,
     HeadResults,
     LabelMask,
+    RawOutputs,
     Result,
     Trajectory,
 )
@@ -31,6 +34,7 @@ from ad_compressed_perception.metrics.agreement import (
     detection_agreement,
     segmentation_agreement,
 )
+from ad_compressed_perception.metrics.share_interval import clopper_pearson
 from ad_compressed_perception.report.schemas.parity import CellAgreement, CellStatus
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -63,6 +67,8 @@ class AgreementOfCell:
         self._steering: list[tuple[float, float]] = []
         self._classes: list[tuple[str | None, str | None]] = []
         self._output_error: float | None = 0.0
+        self._other_values: dict[bool, list[str]] = {False: [], True: []}
+        self._is_raw = False
         self._frames = self._failed = 0
         self._failure = ""
 
@@ -70,6 +76,10 @@ class AgreementOfCell:
         """Compare one frame: decoded results, and the raw outputs where names and shapes are the same."""
         self._frames += 1
         self._add_outputs(expected, outputs)
+        for is_lossy, differing in self._other_values.items():
+            if what := other_values(reference, found, is_lossy=is_lossy):
+                differing.append(what)
+        self._is_raw = self._is_raw or isinstance(reference, RawOutputs)
         if isinstance(reference, HeadResults) and isinstance(found, HeadResults):
             for name, result in reference.items():
                 self._heads.setdefault(name, AgreementOfCell()).add(result, found[name], expected, outputs)
@@ -122,6 +132,7 @@ class AgreementOfCell:
             comparison = "above" if measure in (STEERING, OUTPUTS) else "below"
             reasons.append(f"{measure} {value:.4g} is {comparison} {limit:.4g}")
         reasons += [f"label {name!r} is lost" for name in self._lost()]
+        reasons += self._beside_the_measure(is_lossy, max_drop)
         if reasons:
             return figures, "wrong", reasons
         if not evidence:
@@ -141,6 +152,20 @@ class AgreementOfCell:
         status = "wrong" if reasons else status
         reasons += [f"head {name!r}: {why}" for name, (_, _, found) in judged.items() for why in found]
         return figures, status, reasons
+
+    def _beside_the_measure(self, is_lossy: bool, max_drop: float) -> list[str]:
+        """Return why a cell is wrong whose measure is good."""
+        reasons, differing = list[str](), self._other_values[is_lossy]
+        # One of few frames may be chance for a lossy file: the lower end of the one-sided 95 % interval.
+        share = clopper_pearson(len(differing), self._frames, 0.9)[0] if is_lossy and differing else 0.0
+        if share > max_drop or (differing and not is_lossy):
+            reasons.append(f"{len(differing)} of {self._frames} frames differ, the first in {differing[0]}")
+        overlap = self._detections.mean_matched_iou
+        if not is_lossy and not overlap >= LEAST_MATCHED_IOU:
+            reasons.append(f"mean overlap of matched boxes {overlap:.4g} is below {LEAST_MATCHED_IOU:g}")
+        if self._is_raw and self._output_error is None:
+            reasons.append("its outputs have other names or shapes")
+        return reasons
 
     def _without_result(self) -> list[str]:
         return [f"{self._failed} frames without a result: {self._failure}"] if self._failed else []

@@ -16,7 +16,7 @@ def import_cuda() -> Any:
     """Return the module cuda.bindings.runtime; raise BackendError without it."""
     try:
         from cuda.bindings import runtime
-    except ImportError as error:
+    except Exception as error:  # also a library that lacks or does not fit
         raise BackendError(f"backend 'tensorrt' needs the extra [tensorrt]: {one_line(error)}") from error
     return runtime
 

@@ -187,7 +187,7 @@ def _import_runtime() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the interface is experimental
             from executorch import runtime
-    except ImportError as error:
+    except Exception as error:  # also a library that lacks or does not fit
         raise BackendError(
             f"backend 'executorch' needs the extra [executorch]: pip install executorch ({one_line(error)})"
         ) from error

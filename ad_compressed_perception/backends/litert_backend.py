@@ -171,7 +171,7 @@ class LiteRtBackend(HashingBackend):
 def _import_runtime() -> Any:
     try:
         from ai_edge_litert import interpreter
-    except ImportError as error:
+    except Exception as error:  # also a library that lacks or does not fit
         raise BackendError(f"backend 'litert' needs the extra [litert]: {one_line(error)}") from error
     return interpreter
 

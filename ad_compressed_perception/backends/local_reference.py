@@ -84,18 +84,18 @@ class Reference:
             session.close()
 
     def refuse_other(self, outputs: Mapping[str, NDArray[Any]], least: float) -> None:
-        """Raise BackendError where an output of another runtime points elsewhere than the local one.
+        """Raise BackendError where an output of another runtime is not the local one.
 
         Args:
             outputs: by name, of the same types.
-            least: least cosine of the angle between both, each flattened, less its mean.
+            least: least concordance with it.
         """
         for name, ours in self.outputs.items():
-            found = cosine(ours, outputs[name])
+            found = concordance(ours, outputs[name])
             if not found >= least:
                 raise BackendError(
-                    f"on noise its output {name!r} is not that of the local file (cosine {found:.3f}, least "
-                    f"{least:g}): another model, or arithmetic that min_cosine has to allow"
+                    f"on noise its output {name!r} is not that of the local file (concordance {found:.3f}, "
+                    f"least {least:g}): another model, or arithmetic that min_cosine has to allow"
                 )
 
 
@@ -109,9 +109,11 @@ def _noise(rng: np.random.Generator, spec: TensorSpec) -> NDArray[Any]:
     return np.zeros(sizes, dtype)
 
 
-def cosine(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Return the cosine of the angle between two arrays of one shape, each less its mean.
+def concordance(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return Lin's concordance of two arrays of one shape: their cosine, less where scale or mean differ.
 
+    ``2 cov / (var + var + (mean - mean)^2)`` (Lin, "A concordance correlation coefficient to evaluate
+    reproducibility", Biometrics 1989): a cosine alone is 1 for a network whose outputs are all doubled.
     Where both are constant, or single numbers, it is 1 less their relative difference. NaN where the shapes
     differ, a value is not finite, or only one of them is constant.
     """
@@ -123,6 +125,8 @@ def cosine(one: NDArray[Any], other: NDArray[Any]) -> float:
     if not (np.ptp(first) or np.ptp(second)):
         largest = max(abs(first[0]), abs(second[0]))
         return 1.0 - abs(first[0] - second[0]) / largest if largest else 1.0
+    if not (np.ptp(first) and np.ptp(second)):
+        return float("nan")
+    apart = first.mean() - second.mean()
     first, second = first - first.mean(), second - second.mean()
-    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(first @ second) / norm if norm > 0.0 else float("nan")
+    return float(2.0 * (first @ second) / (first @ first + second @ second + first.size * apart**2))

@@ -335,7 +335,7 @@ class OnnxRuntimeBackend(HashingBackend):
 def _import_runtime() -> Any:
     try:
         import onnxruntime
-    except ImportError as error:
+    except Exception as error:  # also a library that lacks or does not fit
         raise BackendError(
             "backend 'onnxruntime' needs the package onnxruntime, or for GPUs the extra [gpu]: "
             f"{one_line(error)}"

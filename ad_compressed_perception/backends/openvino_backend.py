@@ -255,7 +255,7 @@ class OpenVinoBackend(HashingBackend):
 def _import_runtime() -> Any:
     try:
         import openvino
-    except ImportError as error:
+    except Exception as error:  # also a library that lacks or does not fit
         raise BackendError(f"backend 'openvino' needs the extra [openvino]: {one_line(error)}") from error
     return openvino
 

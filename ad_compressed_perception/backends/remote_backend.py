@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ad_compressed_perception.backends.base import (
     UNKNOWN,
@@ -78,10 +78,11 @@ class RemoteOptions(BackendOptions):
         False, description="send images unencrypted to another computer than this one"
     )
     min_cosine: float = Field(
-        0.9,
+        0.99,
         ge=0.0,
         le=1.0,
-        description="least cosine of each output with that of the local file on noise; 0: not compared",
+        description="least concordance of each output with that of the local file on noise: the cosine, or "
+        "less where scale or mean differ; 0: not compared",
     )
     must_answer: bool = Field(
         True,
@@ -90,6 +91,14 @@ class RemoteOptions(BackendOptions):
     )
     threads: int = Field(0, ge=0, le=1024, description="of no effect: the server decides")
     warmup_runs: int = Field(3, ge=0, le=1000, description="runs on zeros before the first frame")
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_port(cls, url: str) -> str:
+        port = int(url.rpartition(":")[2])
+        if not 0 < port < 1 << 16:  # gRPC takes the lowest 16 bits, another port
+            raise ValueError(f"{port} is no port: 1 to 65535")
+        return url
 
 
 class RemoteSession(Session):
@@ -113,6 +122,7 @@ class RemoteSession(Session):
         self._channel = RemoteChannel(options, model.parent)
         self._version = options.model_version
         self._is_compared = self._is_closed = False
+        self._calls = 0
         self._deadline_s = options.load_deadline_ms * 1e-3  # a server's first run takes longer
         warmup_ms = load_ms = 0.0
         try:
@@ -145,8 +155,8 @@ class RemoteSession(Session):
     def infer(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         """Run the model on the server; see Session.infer.
 
-        After a failure the server is compared with the local file again, since another one may have taken its
-        place: that has as much time as a frame.
+        After a failure, or on another connection, the server is compared with the local file again, since
+        another one may have taken its place: that has as much time as a frame.
 
         Raises:
             BackendError: not answered in time, the connection is lost, or an answer that is not this model's.
@@ -155,7 +165,7 @@ class RemoteSession(Session):
         if self._is_closed:
             raise BackendError(f"remote: the session of {self._server} is closed")
         try:
-            if not self._is_compared:
+            if not (self._is_compared and self._channel.is_connected()):
                 self._compare(self._deadline_s)
             return self._infer(feeds, self._deadline_s)
         except BackendError as error:
@@ -165,12 +175,15 @@ class RemoteSession(Session):
     def _infer(self, feeds: Tensors, deadline_s: float) -> dict[str, NDArray[Any]]:
         options = self._options
         request = self._channel.messages.ModelInferRequest(
-            model_name=options.model_name, model_version=options.model_version
+            model_name=options.model_name, model_version=options.model_version, id=str(self._calls)
         )
+        self._calls += 1
         fill_request(request, self._inputs, feeds)
         for spec in self._outputs:
             request.outputs.add(name=spec.name)
         response = self._channel.call("ModelInfer", request, deadline_s)
+        if response.id not in ("", request.id):  # most servers repeat it
+            raise BackendError(f"it answered the request {one_line(response.id)}, not {request.id}")
         if response.model_name != options.model_name:
             raise BackendError(f"it answered for the model {response.model_name!r}")
         if response.model_version != self._version:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,13 +74,36 @@ class RemoteChannel:
         root, key, certificate = (self._read(name) for name in names)
         if (key is None) != (certificate is None):
             raise BackendError("remote: tls_client_key and tls_client_certificate belong together")
+        self._refuse_broken_files(root)
         return self._grpc.ssl_channel_credentials(root, key, certificate)
 
-    def _read(self, name: str) -> bytes | None:
+    def _refuse_broken_files(self, root: bytes | None) -> None:
+        """Raise BackendError where gRPC could not use a file, which it says of a server that it cannot reach.
+
+        Of an empty file of authorities it says nothing, and takes the public ones.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        name = "tls_root_certificate"
+        try:
+            if root is not None:
+                context.load_verify_locations(cadata=root.decode("ascii"))
+            name = "tls_client_certificate"
+            if (certificate := self._path(name)) is not None:
+                context.load_cert_chain(certificate, self._path("tls_client_key"), password="")
+        except (ValueError, OSError) as error:  # SSLError is an OSError
+            raise BackendError(
+                f"remote: {name}: {self._path(name)} holds no usable certificate in PEM format, or not that "
+                f"of its key: {one_line(error)}"
+            ) from error
+
+    def _path(self, name: str) -> Path | None:
         value = getattr(self._options, name)
-        if value is None:
+        return None if value is None else self._folder / Path(value).expanduser()
+
+    def _read(self, name: str) -> bytes | None:
+        path = self._path(name)
+        if path is None:
             return None
-        path = self._folder / Path(value).expanduser()
         try:
             return path.read_bytes()
         except OSError as error:
@@ -93,7 +117,8 @@ class RemoteChannel:
             ("grpc.max_receive_message_length", self._options.max_bytes),
             ("grpc.enable_retries", 0),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # How long an attempt to connect may take, with TLS and on a busy computer.
+            ("grpc.min_reconnect_backoff_ms", 1000),
             ("grpc.max_reconnect_backoff_ms", 1000),
             # One that leads nowhere would be shared with the channel that replaces it.
             ("grpc.use_local_subchannel_pool", 1),
@@ -108,6 +133,16 @@ class RemoteChannel:
             self._channel = self._grpc.secure_channel(url, self._credentials, options)
         self._stub = self._services.GRPCInferenceServiceStub(self._channel)
         return self._stub
+
+    def is_connected(self) -> bool:
+        """Return whether the connection of the last call stands; behind the next one may be another server.
+
+        gRPC connects again by itself, and its public interface does not say so before a call.
+        """
+        if self._channel is None:
+            return False
+        state = self._channel._channel.check_connectivity_state(False)
+        return bool(state == self._grpc.ChannelConnectivity.READY.value[0])
 
     def call(self, method: str, request: Any, deadline_s: float) -> Any:
         """Return a method's answer.
@@ -151,8 +186,8 @@ def import_client() -> tuple[Any, Any, Any]:
     try:
         import grpc
         from tritonclient.grpc import service_pb2, service_pb2_grpc
-    except ImportError as error:
-        raise BackendError(f"backend 'remote' needs the extra [remote]: {one_line(error)}") from error
     except TypeError as error:  # generated messages of another protobuf
         raise BackendError(f"tritonclient does not fit the installed protobuf: {one_line(error)}") from error
+    except Exception as error:  # also a library that lacks or does not fit
+        raise BackendError(f"backend 'remote' needs the extra [remote]: {one_line(error)}") from error
     return grpc, service_pb2, service_pb2_grpc

@@ -112,7 +112,8 @@ class StageFile(StrictModel):
             if stage.bytes_in not in (None, alive):
                 raise ValueError(f"{alive} bytes are alive before stage {number + 1}, not {stage.bytes_in}")
             stage.bytes_in = alive
-        lost = [name for name in self.outputs if name not in known]
+        computed = known.keys() - {tensor.name for tensor in self.inputs}
+        lost = [name for name in self.outputs if name not in computed]
         if lost:
             raise ValueError(f"no stage computes the output {lost[0]!r}")
         return self

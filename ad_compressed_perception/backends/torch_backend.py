@@ -128,8 +128,8 @@ class TorchSession(Session):
 
     def _call(self, arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
         torch = self._torch
-        # torch warns of arrays that cannot be written to.
-        given = [torch.from_numpy(x if x.flags.writeable else x.copy()) for x in arrays]
+        # Copies: a program may change its input in place, and others read the same frame.
+        given = [torch.from_numpy(x.copy()) for x in arrays]
         results = _flat(self._run(*(tensor.to(self._device) for tensor in given)))
         # What a program hands through must not change with the caller's array, nor the other way round.
         shared = self._constants | {tensor.untyped_storage().data_ptr() for tensor in given}
@@ -260,7 +260,7 @@ class TorchBackend(HashingBackend):
 def _import_torch() -> Any:
     try:
         import torch
-    except ImportError as error:
+    except Exception as error:  # also a library that lacks or does not fit
         raise BackendError(f"backend 'torch' needs torch: pip install torch ({one_line(error)})") from error
     return torch
 

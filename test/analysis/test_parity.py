@@ -8,6 +8,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,14 @@ from ad_compressed_perception.backends.choose_variant import missing_runtime
 from ad_compressed_perception.cli.main import app
 from ad_compressed_perception.core.manifest import Variant, Verdict, file_sha256, load_manifest
 from ad_compressed_perception.core.registry import BACKENDS
-from ad_compressed_perception.core.results import Detections, HeadResults, LabelMask, Trajectory
+from ad_compressed_perception.core.results import (
+    Classification,
+    Detections,
+    HeadResults,
+    LabelMask,
+    RawOutputs,
+    Trajectory,
+)
 from ad_compressed_perception.report.parity_markdown import render_parity
 from ad_compressed_perception.report.schemas.parity import Parity
 from ad_compressed_perception.workspace.save_manifest import save_manifest
@@ -196,6 +204,26 @@ def test_a_precision_that_is_not_executed_is_not_listed_as_if_it_were(place: Pat
         assert cell.reasons == ["bf16 was asked for, fp32 is executed here"]
 
 
+def test_a_variant_that_falls_back_to_another_device_has_no_speed(tmp_path: Path) -> None:
+    """Its manifest asks for the GPU. Failed before: only what a user wrote was compared with what ran."""
+    if "CUDAExecutionProvider" in create_backend("onnxruntime").status().providers:
+        pytest.skip("this build of ONNX Runtime has the GPU")
+    folder = write_detector(tmp_path / "model")
+    variant_of(folder, "on_gpu", lambda _name, values: values)
+    manifest = load_manifest(folder)
+    manifest.variants["on_gpu"] = manifest.variants["on_gpu"].model_copy(
+        update={"options": {"provider": "cuda"}}
+    )
+    save_manifest(manifest, folder)
+    write_images(tmp_path / "images", 4)
+
+    found = parity(folder, "--frames", tmp_path / "images", "--backends", "onnxruntime")
+
+    cell = found.cells["on_gpu@onnxruntime fp32"]
+    assert (cell.status, cell.speedup) == ("failed", None)
+    assert cell.reasons == ["CUDAExecutionProvider was asked for, CPUExecutionProvider runs it"]
+
+
 def boxes(*lefts: float, labels: tuple[str, ...] = ("car", "person"), class_id: int = 0) -> Detections:
     corners = np.array([[left, 0, left + 10, 10] for left in lefts], np.float32).reshape(-1, 4)
     ids = np.full(len(lefts), class_id, np.int64)
@@ -236,6 +264,51 @@ def test_limits_of_float_precisions() -> None:
     assert judged(drive, [steering(math.nan), steering(0.1)])[0] == "wrong"
     # A planner that always steers the same agrees with any constant.
     assert judged([steering(0.1)] * 5, [steering(0.1)] * 5)[0] == "undecided"
+
+
+def test_what_the_measure_does_not_see_is_wrong_too() -> None:
+    """Failed before: steering, F1 at an overlap of a half and the strongest label agreed in all of these."""
+    drive = [replace(steering(angle), stop_probability=0.9) for angle in (0.0, 0.1)]
+    for change in ({"speed_mps": 14.0}, {"stop_probability": 0.1}, {"stop_probability": math.nan}):
+        other = [replace(one, **change) for one in drive]
+        for lossy in (False, True):
+            assert judged(drive, other, lossy=lossy)[0] == "wrong", (change, lossy)
+    # A lossy variant may differ by what its verdict allows, the baseline's own file may not.
+    for change in ({"speed_mps": 1.3}, {"stop_probability": 0.8}, {"clear_distance_m": 7.0}):
+        other = [replace(one, **change) for one in drive]
+        assert judged(drive, other)[0] == "wrong", change
+        assert judged(drive, other, lossy=True) == ("ok", [])
+    # One frame of eight may be chance at a limit of 5 %: its lower end is 0.6 %. Two of two are not: 22 %.
+    eight = [*drive, *[drive[0]] * 6]
+    once = [replace(drive[0], stop_probability=0.1), *eight[1:]]
+    assert judged(eight, once, lossy=True) == ("ok", [])
+    assert judged(eight, once)[0] == "wrong"
+    shifted = [replace(one, points_xy_m=one.points_xy_m + 0.1) for one in drive]
+    assert judged(drive, shifted)[1] == [
+        "2 of 2 frames differ, the first in a point of the path 0.141 m apart"
+    ]
+
+    objects = boxes(*range(0, 500, 20))
+    wider = replace(objects, boxes_xyxy=objects.boxes_xyxy + np.array([0, 0, 2, 0], np.float32))
+    assert judged([objects], [wider]) == ("wrong", ["mean overlap of matched boxes 0.8333 is below 0.95"])
+    assert judged([objects], [wider], lossy=True) == ("ok", [])
+
+    labels = ("red", "green")
+    lights = [Classification(np.array([0.9, 0.1], np.float32)[order], np.array(order), labels)
+              for order in ([0, 1], [1, 0])]  # fmt: skip
+    flat = [replace(one, scores=0.5 + (one.scores - 0.5) / 2) for one in lights]
+    assert judged(lights, lights)[0] == "ok"
+    assert judged(lights, flat)[0] == "wrong"
+
+
+def test_raw_outputs_of_another_shape_are_wrong() -> None:
+    """Failed before: that there was nothing to compare was blamed on the reference."""
+    agreement = AgreementOfCell()
+    for _ in range(2):
+        ours, theirs = {"y": np.arange(4.0)}, {"y": np.arange(4.0)[None]}
+        agreement.add(RawOutputs(ours), RawOutputs(theirs), ours, theirs)
+    _, status, reasons = agreement.judge("fp32", False, 0.05)
+    assert (status, reasons) == ("wrong", ["its outputs have other names or shapes"])
 
 
 def test_a_rare_label_is_not_hidden_by_frequent_ones() -> None:

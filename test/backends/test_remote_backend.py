@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ LIES = {
     "an output twice": (lambda a: _twice(a), "'y'; 'y'"),
     "another model": (lambda a: _field(a, model_name="other"), "'other'"),
     "another version": (lambda a: _field(a, model_version="2"), "version '2', not '1'"),
+    "another request": (lambda a: _field(a, id="77"), "request 77, not"),
     "larger than max_bytes": (lambda a: _field(a, id="x" * (9 << 20)), "max_bytes"),
 }
 
@@ -238,15 +239,59 @@ def test_other_weights_of_the_same_shapes_are_found(tmp_path: Path, server: Serv
     changed = rng.normal(0, 0.2, numpy_helper.to_array(weight).shape).astype(np.float32)
     weight.CopyFrom(numpy_helper.from_array(changed, "w2"))
     onnx.save(other, path)
-    with pytest.raises(BackendError, match=r"'y' is not that of the local file \(cosine"):
+    with pytest.raises(BackendError, match=r"'y' is not that of the local file \(concordance"):
         load(path, url)
     load(path, url, min_cosine=0.0).close()
 
 
 def test_a_quantized_server_of_the_same_model_is_no_other_model(tmp_path: Path, model: Path) -> None:
-    """8 bits on the server, floats in the local file: the cosine on noise is that of quantization noise."""
+    """8 bits on the server, floats in the local file: they differ on noise by quantization only."""
     with lying_server(write_int8(model, tmp_path / "int8.onnx")) as (_, url):
         load(model, url).close()
+
+
+@pytest.mark.parametrize("change", [lambda y: 2.0 * y, lambda y: y + 1.0], ids=["doubled", "shifted"])
+def test_another_scale_or_mean_is_another_model(
+    model: Path, server: Server, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """Failed before: a cosine less the mean is 1 for both, and a plan at twice the speed passed."""
+    service, url = server
+
+    def changed(answer: Any) -> Any:
+        array = change(np.frombuffer(answer.raw_output_contents[0], np.float32))
+        answer.raw_output_contents[0] = array.astype(np.float32).tobytes()
+        return answer
+
+    service.change_answer = changed
+    with pytest.raises(BackendError, match="not that of the local file"):
+        load(model, url)
+
+
+def test_a_connection_that_takes_its_time_is_a_connection(model: Path, server: Server) -> None:
+    """0.3 s, as with TLS over a radio link or on a busy computer. Failed before: an attempt had 0.1 s."""
+    way = BlackHole(server[1], delay_s=0.3)
+    try:
+        load(model, way.url).close()
+    finally:
+        way.close()
+
+
+def test_another_server_between_two_frames_is_compared_first(tmp_path: Path, model: Path) -> None:
+    """Nobody called while it was exchanged. Failed before: gRPC connects again, and no call ever failed."""
+    first = ServerProcess(model)
+    first.start()
+    session = load(model, first.url)
+    session.infer({"x": feed()})
+    first.kill()
+    second = ServerProcess(write_two_convolutions(tmp_path / "other.onnx", denormals=200))
+    second.port = first.port
+    second.start()
+    try:
+        found = _until(lambda: _error(session), lambda text: "cannot be reached" not in text)
+        assert "not that of the local file" in found
+    finally:
+        session.close()
+        second.kill()
 
 
 def test_another_model_in_place_of_the_one_that_died_is_found(tmp_path: Path, model: Path) -> None:
@@ -340,6 +385,7 @@ def test_a_model_that_the_server_does_not_have_is_named(model: Path, server: Ser
         ({"url": "localhost:1", "model_name": "m", "tls_client_key": "k"}, "needs tls"),
         ({"url": "lab:1", "model_name": "m", "tls": True, "tls_root_certificate": "no.pem"}, "no.pem"),
         ({"url": "localhost:1", "model_name": "m", "deadline_ms": 0}, "deadline_ms"),
+        ({"url": "localhost:99999", "model_name": "m"}, "99999 is no port"),  # gRPC would take 34463
         ({"url": "localhost:1", "model_name": "m", "max_bytes": 2048}, "needs messages of 8192 bytes"),
     ],
 )
@@ -420,6 +466,30 @@ def test_tls_checks_both_sides(tmp_path: Path, model: Path) -> None:
                 load(model, url, **{**options, **wrong})
         with pytest.raises(BackendError, match="cannot be reached"):
             load(model, url)
+
+
+def test_certificates_that_cannot_be_used_are_named(tmp_path: Path, model: Path) -> None:
+    """Failed before: they passed for a server that cannot be reached, waited for without must_answer.
+
+    An empty file of authorities stood for the public ones.
+    """
+    authority = _authority(tmp_path / "one")
+    key, certificate = _signed(authority, tmp_path / "c")
+    empty, junk = tmp_path / "empty.pem", tmp_path / "junk.pem"
+    empty.write_text("")
+    junk.write_bytes(b"no certificate \xff")
+    pair = {"tls_client_key": str(key), "tls_client_certificate": str(certificate)}
+    wrong = [
+        ("tls_root_certificate", {"tls_root_certificate": str(empty)}),
+        ("tls_root_certificate", {"tls_root_certificate": str(junk)}),
+        ("tls_root_certificate", {"tls_root_certificate": str(key)}),
+        ("tls_client_certificate", {**pair, "tls_client_key": str(authority[0])}),
+        ("tls_client_certificate", {**pair, "tls_client_certificate": str(junk)}),
+    ]
+    for name, options in wrong:
+        with pytest.raises(BackendError, match=f"{name}: /.*no usable certificate") as refused:
+            load(model, "127.0.0.1:1", tls=True, must_answer=False, **options)
+        assert "\n" not in str(refused.value)
 
 
 def _authority(folder: Path) -> tuple[Path, Path]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from ad_compressed_perception.backends.local_reference import cosine
+from ad_compressed_perception.backends.local_reference import concordance
 from ad_compressed_perception.backends.remote_protocol import (
     DATATYPES,
     agreed_tensors,
@@ -111,7 +111,9 @@ def test_agreed_sizes_fit_both_sides(ours: list[int | None], theirs: list[int]) 
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
-        ([1.0, 2.0, 3.0], [2.0, 4.0, 6.0], 1.0),
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 1.0),
+        ([1.0, 2.0, 3.0], [2.0, 4.0, 6.0], 4 / 11),  # 2*2*2 / (2 + 8 + 3*4): scale and mean are others
+        ([1.0, 2.0, 3.0], [2.0, 3.0, 4.0], 4 / 7),  # 2*2 / (2 + 2 + 3*1)
         ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], -1.0),
         ([5.0, 5.0], [5.0, 5.0], 1.0),
         ([1.0], [0.9], 0.9),
@@ -121,7 +123,7 @@ def test_agreed_sizes_fit_both_sides(ours: list[int | None], theirs: list[int]) 
         ([], [], 1.0),
     ],
 )
-def test_the_cosine_of_outputs(one: list[float], other: list[float], expected: float) -> None:
-    found = cosine(np.array(one), np.array(other))
+def test_the_concordance_of_outputs(one: list[float], other: list[float], expected: float) -> None:
+    found = concordance(np.array(one), np.array(other))
     assert found == pytest.approx(expected, nan_ok=True)
-    assert np.isnan(cosine(np.zeros(3), np.zeros(4)))
+    assert np.isnan(concordance(np.zeros(3), np.zeros(4)))

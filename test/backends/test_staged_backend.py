@@ -160,6 +160,15 @@ def test_wrong_lists_are_refused_in_one_line(stages: Path, fields: dict[str, Any
     assert not left_over()
 
 
+def test_output_that_is_an_input_of_the_model_is_refused(stages: Path) -> None:
+    """Failed before with a KeyError: no stage describes it."""
+    listed = yaml.safe_load(stages.read_text())
+    listed["outputs"].append(listed["inputs"][0]["name"])
+    stages.write_text(yaml.safe_dump(listed, sort_keys=False))
+    with pytest.raises(BackendError, match="no stage computes the output"):
+        BACKEND.load(stages, {})
+
+
 def test_stage_outside_of_the_folder_or_with_weights_elsewhere_is_refused(stages: Path, source: Path) -> None:
     import onnx
 

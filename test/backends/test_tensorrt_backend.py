@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from ad_compressed_perception.backends import create_backend, tensorrt_engine
+from ad_compressed_perception.backends import create_backend, tensorrt_backend, tensorrt_engine
 from ad_compressed_perception.backends.base import Session
 from ad_compressed_perception.backends.compiled_cache import INDEX_NAME
 from ad_compressed_perception.backends.device_run import main, record_path
@@ -237,7 +237,7 @@ def test_it_is_not_verified_until_a_run_on_this_device_agreed(
     assert backend.status().detail.startswith("not verified on a device: python -m")
     device.runs_right = False
     assert main(["tensorrt", str(model)]) == 1
-    assert "does not compute model.onnx as the CPU does" in capsys.readouterr().err
+    assert "does not compute 'y' of model.onnx as the CPU does" in capsys.readouterr().err
     assert backend.status().detail.startswith("not verified")
     device.runs_right = True
     assert main(["tensorrt", str(model)]) == 0
@@ -247,6 +247,26 @@ def test_it_is_not_verified_until_a_run_on_this_device_agreed(
         assert backend.status().detail.startswith("not verified")
     record_path("tensorrt").write_text("{}")
     assert backend.status().detail.startswith("not verified")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_not_a_number_in_any_output_is_no_run_that_agreed(
+    tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Failed before for the second output: the least of 1.0 and NaN, in this order, is 1.0."""
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Neg", ["x"], ["b"])]
+    shape: list[int | str] = [1, 3, 4, 4]
+    model = save_model(tmp_path / "two.onnx", nodes, [], {"x": shape}, {"a": shape, "b": shape})
+    infer = tensorrt_backend.TensorRtSession.infer
+
+    def spoiled(self: Any, feeds: Any) -> Any:
+        outputs = infer(self, feeds)
+        outputs["ab"[place]][...] = np.nan
+        return outputs
+
+    monkeypatch.setattr(tensorrt_backend.TensorRtSession, "infer", spoiled)
+    assert main(["tensorrt", str(model)]) == 1
+    assert not record_path("tensorrt").exists()
 
 
 def test_without_tensorrt_the_line_names_the_extra(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,32 @@ def test_an_output_is_not_the_memory_of_an_input(tmp_path: Path) -> None:
     assert found["positive"].tolist() == [[1.0, 0.0, 3.0, 0.0]]
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_a_program_that_changes_its_input_in_place_does_not_change_the_frame(
+    tmp_path: Path, suffix: str
+) -> None:
+    """Standby and shadow read the same array. Failed before: it was scaled anew by each run."""
+    import torch
+
+    class Scaled(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x.div_(2.0)
+            return x + 1.0
+
+    path, example = tmp_path / f"scaled{suffix}", torch.ones(1, 4)
+    if suffix == ".pt":
+        torch.jit.save(torch.jit.trace(Scaled(), example.clone()), str(path))
+    else:
+        torch.export.save(torch.export.export(Scaled(), (example.clone(),)), str(path))
+    options = {"input_shape": [1, 4]} if suffix == ".pt" else {}
+    session = create_backend("torch").load(path, options)
+    (name,) = (spec.name for spec in session.info.inputs)
+    frame = np.full((1, 4), 8.0, np.float32)
+    for _ in range(2):
+        np.testing.assert_array_equal(session.infer({name: frame})["output_0"], np.full((1, 4), 5.0))
+    assert (frame == 8.0).all()
+
+
 def test_a_device_that_is_not_there_is_refused_with_the_reason(programs: dict[str, Path]) -> None:
     if torch.cuda.is_available():
         session = load(programs[".pt2"], device="cuda")

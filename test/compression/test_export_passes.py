@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from ad_compressed_perception.compression.passes.export import base
 from ad_compressed_perception.compression.recipe import load_recipe
 from ad_compressed_perception.core.errors import ModelFileError, RecipeError
 from ad_compressed_perception.core.manifest import load_manifest
+from ad_compressed_perception.core.registry import PASSES, find
+from ad_compressed_perception.onnx_graph.io import read_model
 from ad_compressed_perception.tasks.pipeline import open_pipeline
 from support.compression import small_recipe, write_images
 from support.exported import noise_frames, reference
@@ -32,6 +37,7 @@ PACKAGES = {
     "litert": ("torch", "ai_edge_litert", "litert_torch", "ai_edge_quantizer"),
 }
 SUFFIXES = {"torch": ".pt2", "executorch": ".pte", "litert": ".tflite"}
+MODULES = {"torch": "torch_program", "executorch": "executorch"}
 QUANTIZING = ("executorch", "litert")
 
 
@@ -154,6 +160,57 @@ def test_a_softmax_over_the_channels_of_a_permuted_tensor(tmp_path: Path, runtim
     assert np.abs(outputs.sum(axis=3) - 1).max() < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("runtime", "precision"),
+    [("torch", "fp32"), ("executorch", "fp32"), ("litert", "fp32"), ("litert", "fp16"), ("litert", "int8")],
+)
+def test_names_that_a_converter_gives_too_are_those_of_the_graph(
+    tmp_path: Path, runtime: str, precision: str
+) -> None:
+    """LiteRT's converter numbers as tf2onnx does. Failed before: inputs and outputs were exchanged."""
+    require(runtime)
+    weight = numpy_helper.from_array(np.eye(3, dtype=np.float32)[:, :, None, None], "w")
+    nodes = [
+        helper.make_node("Conv", ["args_1", "w"], ["output_1"], "conv"),
+        helper.make_node("Neg", ["args_0"], ["output_0"], "neg"),
+    ]
+    sizes: Any = [1, 3, 8, 8]
+    source = save_model(
+        tmp_path / "numbered.onnx", nodes, [weight], {"args_1": sizes, "args_0": sizes},
+        {"output_1": sizes, "output_0": sizes},
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    frames = [{f"args_{n}": rng.random(sizes).astype(np.float32) for n in (0, 1)} for _ in range(4)]
+    step = find(PASSES, f"export_{runtime}", RecipeError)({})
+    out = tmp_path / f"numbered{SUFFIXES[runtime]}"
+
+    step.write(read_model(source), out, precision, frames)
+
+    found = create_backend(runtime).load(out, {}).infer(frames[0])
+    # Of int8 a step of 1/255 and its rounding; inputs that are exchanged are apart by up to 1.
+    np.testing.assert_allclose(found["output_1"], frames[0]["args_1"], atol=0.02)
+    np.testing.assert_allclose(found["output_0"], -frames[0]["args_0"], atol=0.02)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "executorch"])
+def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path: Path, runtime: str) -> None:
+    """No file may exceed 1000 bytes in that process. Failed before: torch ended it by a signal."""
+    require(runtime)
+    source = write_segmenter(tmp_path / "model") / "fp32.onnx"
+    out = tmp_path / "out" / f"model{SUFFIXES[runtime]}"
+    script = f"""
+import resource
+from pathlib import Path
+from ad_compressed_perception.compression.passes.export.{MODULES[runtime]} import write_{runtime}
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+write_{runtime}(Path({str(source)!r}), Path({str(out)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"ModelFileError: \w+ cannot write its file: File too large", done.stderr), done.stderr
+    assert not list(out.parent.glob("*"))
+
+
 def test_half_precision_is_what_the_file_computes(tmp_path: Path) -> None:
     require("torch")
     from ad_compressed_perception.compression.passes.export.torch_program import write_torch
@@ -190,6 +247,21 @@ def test_bytes_of_an_image_stay_the_input_and_half_precision_is_refused(tmp_path
     )  # fmt: skip
     with pytest.raises(ModelFileError, match="in half precision"):
         write_torch(half, tmp_path / "half.pt2")
+
+
+def test_an_operator_that_torch_computes_otherwise_is_refused(tmp_path: Path) -> None:
+    """Before opset 13 a softmax was over all axes from its own on. Failed before: other numbers."""
+    require("torch")
+    from ad_compressed_perception.compression.passes.export.torch_program import write_torch
+
+    nodes = [helper.make_node("Softmax", ["x"], ["y"], axis=2)]
+    sizes: Any = [1, 2, 3, 4]
+    old = save_model(tmp_path / "old.onnx", nodes, [], {"x": sizes}, {"y": sizes}, opset=11)
+    with pytest.raises(ModelFileError, match="computes 'y' otherwise than ONNX Runtime.*pass optimize"):
+        write_torch(old, tmp_path / "old.pt2")
+    write_torch(
+        save_model(tmp_path / "new.onnx", nodes, [], {"x": sizes}, {"y": sizes}), tmp_path / "new.pt2"
+    )
 
 
 def test_an_operator_without_equivalent_is_named(tmp_path: Path) -> None:

@@ -133,9 +133,13 @@ class ServerProcess:
 
 
 class BlackHole:
-    """A way to a server that swallows everything on the connections it has, on request, and closes none."""
+    """A way to a server that swallows everything on the connections it has, on request, and closes none.
 
-    def __init__(self, url: str) -> None:
+    With ``delay_s`` each connection is slow to begin.
+    """
+
+    def __init__(self, url: str, delay_s: float = 0.0) -> None:
+        self._delay_s = delay_s
         host, _, port = url.rpartition(":")
         self._target = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -162,6 +166,7 @@ class BlackHole:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            time.sleep(self._delay_s)
             far, swallows = socket.create_connection(self._target), Event()
             self._sockets += [near, far]
             self._swallowing.append(swallows)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What could end a process, or needs a fresh one, and runs in one of its own.
 
-Usage: ``python -m conformance.children blocked|damaged|exchanged ARGUMENTS``; prints one JSON document.
+Usage: ``python -m conformance.children blocked|broken|damaged|exchanged ARGUMENTS``; prints one document.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ def run_child(kind: str, *arguments: object) -> Any:
 
 
 class _Blocker(MetaPathFinder):
-    def __init__(self, blocked: Sequence[str]) -> None:
-        self._blocked = set(blocked)
+    def __init__(self, blocked: Sequence[str], *, broken: bool = False) -> None:
+        self._blocked, self._broken = set(blocked), broken
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         if name.partition(".")[0] in self._blocked:
+            if self._broken:
+                raise OSError("libmissing.so.12: cannot open shared object file")
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
@@ -65,6 +67,12 @@ def blocked(backend: str, file: str, *modules: str) -> dict[str, Any]:
         "refused": refused,
         "missing": missing_runtime(backend),
     }
+
+
+def broken(backend: str, file: str, *modules: str) -> dict[str, Any]:
+    """Ask likewise where the runtime is installed and one of its libraries is not there."""
+    sys.meta_path.insert(0, _Blocker(modules, broken=True))
+    return blocked(backend, file)
 
 
 def damaged(backend: str, *files: str) -> dict[str, str]:
@@ -104,5 +112,5 @@ def exchanged(backend: str, file: str) -> bool:
 
 
 if __name__ == "__main__":
-    kinds = {"blocked": blocked, "damaged": damaged, "exchanged": exchanged}
+    kinds = {"blocked": blocked, "broken": broken, "damaged": damaged, "exchanged": exchanged}
     print(json.dumps(kinds[sys.argv[1]](*sys.argv[2:])))

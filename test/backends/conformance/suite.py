@@ -413,11 +413,15 @@ class BackendConformance:
 
     # Without the runtime.
 
-    def test_a_missing_runtime_is_one_line_with_the_way_out(self) -> None:
-        """In a process whose imports are blocked, so whether it is installed or not."""
+    @pytest.mark.parametrize("kind", ["blocked", "broken"])
+    def test_a_missing_runtime_is_one_line_with_the_way_out(self, kind: str) -> None:
+        """In a process whose imports are blocked, so whether it is installed or not.
+
+        Broken: one of its libraries is missing, an OSError, which ended ``adcp backends`` before.
+        """
         if self.runtime_module is None:
             pytest.skip(f"no module stands for the runtime of {self.backend_name}")
-        blocked = run_child("blocked", self.backend_name, self.source("plain"), self.runtime_module)
+        blocked = run_child(kind, self.backend_name, self.source("plain"), self.runtime_module)
         assert blocked["available"] is False
         for line in (blocked["detail"], blocked["refused"]):
             assert self.backend_name in line and "\n" not in line and len(line) < _MAX_LINE

@@ -98,6 +98,8 @@ def converting(what: str) -> Iterator[None]:
             yield
     except AdcpError:
         raise
+    except OSError as error:  # a full disk says nothing of the graph
+        raise ModelFileError(f"{what} cannot write its file: {error.strerror or one_line(error)}") from error
     except Exception as error:  # converters raise many types
         raise ModelFileError(f"{what} refused the graph: {one_line(error)}") from error
     finally:

@@ -24,6 +24,7 @@ from ad_compressed_perception.compression.passes.export.base import (
     needed_frames,
 )
 from ad_compressed_perception.core.tensors import Feeds
+from ad_compressed_perception.workspace.atomic_file import write_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -91,7 +92,7 @@ def write_executorch(
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
             constant_methods={METHOD: made.names.text()},
         )
-        out.write_bytes(edge.to_executorch().buffer)
+        write_file(out, edge.to_executorch().buffer)
     return notes
 
 

@@ -82,7 +82,7 @@ def write_litert(
         import litert_torch
 
         litert_torch.convert(made.program, made.example).export(str(out))
-        out.write_bytes(_renamed(out.read_bytes(), made.names))
+        out.write_bytes(_renamed(out.read_bytes(), made.names, is_numbered=True))
         if precision == "fp16":
             out.write_bytes(_half_weights(out))
         elif precision == "int8":
@@ -103,8 +103,15 @@ def _with_kept_biases(made: TorchGraph, frames: list[Feeds]) -> TorchGraph:
     return torch_graph(model) if keep_biases(model, made.ranges(frames)) else made
 
 
-def _renamed(content: bytes, names: ProgramNames) -> bytes:
-    """Return a model whose inputs and outputs have the names and the order of the graph's."""
+def _renamed(content: bytes, names: ProgramNames, *, is_numbered: bool = False) -> bytes:
+    """Return a model whose inputs and outputs have the names and the order of the graph's.
+
+    Args:
+        content: the file.
+        names: of the graph.
+        is_numbered: the converter named them, args_0 and so on, which are no names of the graph, even where
+            the graph has the same ones in another order.
+    """
     import flatbuffers
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema
@@ -122,9 +129,8 @@ def _renamed(content: bytes, names: ProgramNames) -> bytes:
         (signature.inputs, names.inputs, "inputs"),
         (signature.outputs, names.outputs, "outputs"),
     ):
-        order = list(ports) if {_text(p.name) for p in ports} == set(expected) else sorted(ports, key=_number)
         by_name = {_text(port.name): port for port in ports}
-        order = [by_name.get(name, order[place]) for place, name in enumerate(expected)]
+        order = sorted(ports, key=_number) if is_numbered else [by_name[name] for name in expected]
         for port, name in zip(order, expected, strict=True):
             port.name = name.encode()
             graph.tensors[port.tensorIndex].name = name.encode()

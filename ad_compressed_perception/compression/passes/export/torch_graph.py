@@ -24,11 +24,14 @@ from ad_compressed_perception.backends.program_names import ProgramNames
 from ad_compressed_perception.compression.passes.export.base import converting
 from ad_compressed_perception.core.errors import ModelFileError
 from ad_compressed_perception.core.tensors import Feeds
+from ad_compressed_perception.onnx_graph.equivalence import relative_difference, run_model
 from ad_compressed_perception.onnx_graph.graph import label
 from ad_compressed_perception.onnx_graph.io import is_quantized, read_model
 from ad_compressed_perception.training.graph_module.module import GraphModule
 
 _RANGE_FRAMES = 8
+_MOST_APART = 1e-3
+"""Largest difference of an output from ONNX Runtime's, as a share of its largest value."""
 
 
 class _Flat(nn.Module):
@@ -103,8 +106,8 @@ def torch_graph(model: ModelProto | Path, precision: str = "fp32") -> TorchGraph
         precision: fp16 for half precision inside; any other for single.
 
     Raises:
-        ModelFileError: it is quantized, has an input of unknown size, or an operator without equivalent; the
-            line names it.
+        ModelFileError: it is quantized, has an input of unknown size, an operator without equivalent, which
+            the line names, or one that torch computes otherwise, as the softmax before opset 13.
     """
     graph = read_model(model) if isinstance(model, Path) else model
     if is_quantized(graph):
@@ -117,6 +120,7 @@ def torch_graph(model: ModelProto | Path, precision: str = "fp32") -> TorchGraph
     except ModelFileError as error:
         raise ModelFileError(f"no torch program of this graph: {error}") from error
     _refuse_left_out(graph, module)
+    _refuse_other_numbers(graph, module, dict(zip(names.inputs, example, strict=True)))
     traced = GraphModule(graph) if precision == "fp16" else module
     with converting("torch"), torch.no_grad():
         program = make_fx(_Flat(traced, precision == "fp16").eval(), pre_dispatch=True)(*example)
@@ -160,3 +164,17 @@ def _refuse_left_out(model: ModelProto, module: GraphModule) -> None:
         raise ModelFileError(
             f"no torch program of this graph: {what}; cut it from the network (pass trim_output)"
         )
+
+
+def _refuse_other_numbers(model: ModelProto, module: GraphModule, example: dict[str, Tensor]) -> None:
+    """Raise ModelFileError where torch computes something else than ONNX Runtime on the example."""
+    expected = run_model(model, {name: value.numpy() for name, value in example.items()})
+    with torch.no_grad():
+        found = module.run(example, module.output_names)
+    for name, own in zip(module.output_names, found, strict=True):
+        apart = relative_difference(expected[name], own.numpy())
+        if not apart <= _MOST_APART:
+            raise ModelFileError(
+                f"no torch program of this graph: torch computes {name!r} otherwise than ONNX Runtime, by "
+                f"{apart:.2g} of its range: begin the recipe with pass optimize, whose opset it follows"
+            )

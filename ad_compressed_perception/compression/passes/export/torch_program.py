@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from ad_compressed_perception.compression.passes.export.base import (
 )
 from ad_compressed_perception.core.errors import RecipeError
 from ad_compressed_perception.core.tensors import Feeds
+from ad_compressed_perception.workspace.atomic_file import write_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -64,11 +66,13 @@ def write_torch(model: ModelProto | Path, out: Path, precision: Precision = "fp3
 
     made = torch_graph(model, precision)
     extra = {MEMBER: made.names.text()}
+    content = io.BytesIO()  # torch ends the process where it cannot write to a file
     with converting("torch"):
         if out.suffix == SCRIPT:
             with torch.no_grad():
                 script = torch.jit.trace(made.program, made.example, check_trace=False)
-            torch.jit.save(script, str(out), _extra_files=extra)
+            torch.jit.save(script, content, _extra_files=extra)
         else:
-            torch.export.save(made.exported(), str(out), extra_files=extra)
+            torch.export.save(made.exported(), content, extra_files=extra)
+        write_file(out, content.getvalue())
     return {"precision": precision, "torch": str(torch.__version__)}
