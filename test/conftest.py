@@ -151,8 +151,8 @@ def ros_context() -> Iterator[object]:
         yield context
     finally:
         context.try_shutdown()
-        # Nodes are parts of cycles, which keep their participants alive: with dozens of them the next ones get
-        # numbers beyond those that others look for, and no message ever comes.
+        # Nodes are parts of cycles, which keep their participants alive: with dozens of them the next ones
+        # get numbers beyond those that others look for, and no message ever comes.
         gc.collect()
         _remove_ports(int(os.environ["ROS_DOMAIN_ID"]))
 
