@@ -16,7 +16,7 @@ from ad_compressed_perception.launch_support.argument_values import CAMERA_FIELD
 from ad_compressed_perception.launch_support.plan import PACKAGE, RESPAWN_WATCHDOG_S
 
 _BOOLEANS = ["true", "false", ""]
-_BACKENDS = "onnxruntime, openvino, litert or that of a plug-in"
+_BACKENDS = "onnxruntime, openvino, litert, executorch, torch, tensorrt, remote, staged or that of a plug-in"
 _KEEPS_EMPTY = {"image_topic"}
 _QUOTED_EMPTY = ("''", '""')
 
