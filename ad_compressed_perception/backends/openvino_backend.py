@@ -33,6 +33,7 @@ from ad_compressed_perception.backends.base import (
 from ad_compressed_perception.backends.checked_load import backend_errors, refuse_broken
 from ad_compressed_perception.backends.compiled_cache import compiled_cache
 from ad_compressed_perception.backends.feeds import check_feeds, refuse_nan, warm_up
+from ad_compressed_perception.backends.openvino_operators import refuse_old_softmax
 from ad_compressed_perception.core.errors import BackendError
 from ad_compressed_perception.core.model_files import external_data, read_checked
 from ad_compressed_perception.core.one_line import one_line
@@ -146,6 +147,7 @@ class OpenVinoSession(Session):
             return None, str(self._model)
         content = read_checked(self._model, self._sha256, BackendError)
         source = read_onnx(self._model, content)
+        refuse_old_softmax(source, self._model)
         return source.graph, str(self._model) if any(external_data(source)) else content
 
     def _compile(self, content: str | bytes, properties: dict[str, Any]) -> Any:

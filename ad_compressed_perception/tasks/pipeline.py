@@ -185,8 +185,9 @@ def open_pipeline(
     try:
         if strict:
             is_stated = runtime == chosen.backend and "precision" in chosen.model_fields_set
-            is_chosen = "precision" in (options or {})
-            refuse_fallback(session.info, chosen.precision if is_stated and not is_chosen else None)
+            option = (options or {}).get("precision")
+            stated = chosen.precision if is_stated and option is None else None
+            refuse_fallback(session.info, stated, option)
         return Pipeline(built, session, name)
     except BaseException:
         session.close()

@@ -112,6 +112,11 @@ def test_a_partial_fallback_is_refused_by_strict(tmp_path: Path) -> None:
     refuse_fallback(replace(info, requested_provider="GPU", provider="GPU.0"), None)
     with pytest.raises(BackendError, match="on GPUX"):
         refuse_fallback(replace(info, requested_provider="GPU", provider="GPUX"), None)
+    # The option precision is of float operators: of a quantized file it says nothing of what is integer.
+    refuse_fallback(info, None, "fp32")
+    refuse_fallback(replace(info, precision="int8"), None, "bf16")
+    with pytest.raises(BackendError, match="in fp32 here, the option precision says bf16"):
+        refuse_fallback(info, None, "bf16")
 
 
 def test_strict_operators_on_the_cpu_are_refused_by_the_runtime_itself(tmp_path: Path) -> None:
