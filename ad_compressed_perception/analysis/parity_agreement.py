@@ -39,7 +39,8 @@ from ad_compressed_perception.report.schemas.parity import CellAgreement, CellSt
 
 Outputs = Mapping[str, NDArray[Any]]
 
-LEAST: Final = {"f1": 0.99, "equal pixels": 0.995, "equal labels": 0.995}
+F1: Final = "f1"
+LEAST: Final = {F1: 0.99, "equal pixels": 0.995, "equal labels": 0.995}
 """What the baseline's file must reach in any float precision."""
 STEERING: Final = "steering, rad"
 MOST_STEERING_RAD: Final = 1e-3
@@ -48,6 +49,8 @@ LOSSY_STEERING_RAD_PER_DROP: Final = 1.0
 OUTPUTS: Final = "outputs"
 MOST_OUTPUT_ERROR: Final = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2}
 """Largest difference as a share of the output's range: 24, 11 and 8 bits of mantissa, summed over layers."""
+_FEWEST_OBJECTS = 5
+"""Of which a detector's agreement is decided."""
 _FEWEST_LOST = 5
 """Frames or objects of a label that the reference has and the cell never: fewer may lie at the threshold."""
 _LEAST_PIXELS_SHARE = 1e-3
@@ -111,14 +114,15 @@ class AgreementOfCell:
             return self._judge_heads(precision, is_lossy, max_drop)
         measure, value, evidence = self._measured()
         limit = self._limit(measure, precision, is_lossy, max_drop)
+        is_enough = evidence >= (_FEWEST_OBJECTS if measure == F1 else 1)
         if (
-            not evidence
+            not is_enough
             and not is_lossy
             and self._output_error is not None
             and precision in MOST_OUTPUT_ERROR
         ):
             measure, value, limit = OUTPUTS, self._output_error, MOST_OUTPUT_ERROR[precision]
-            evidence = self._frames
+            evidence, is_enough = self._frames, True
         figures = CellAgreement(
             measure=measure,
             value=value,
@@ -135,8 +139,9 @@ class AgreementOfCell:
         reasons += self._beside_the_measure(is_lossy, max_drop)
         if reasons:
             return figures, "wrong", reasons
-        if not evidence:
-            return figures, "undecided", ["the reference finds nothing on these frames that could agree"]
+        if not is_enough:
+            why = f"only {evidence} objects" if evidence else "nothing"
+            return figures, "undecided", [f"the reference finds {why} on these frames that could agree"]
         return figures, "ok", []
 
     def _judge_heads(
@@ -201,7 +206,7 @@ class AgreementOfCell:
         """Return measure, value and what the reference found to agree on."""
         if self._detections.frames:
             counts = self._detections.overall
-            return "f1", counts.f1, counts.matched + counts.missed
+            return F1, counts.f1, counts.matched + counts.missed
         if self._masks is not None:
             # A mask of one label on every frame could be a constant.
             evidence = len(self._label_frames) if len(self._label_frames) > 1 else 0

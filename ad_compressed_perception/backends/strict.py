@@ -7,7 +7,6 @@ from __future__ import annotations
 from ad_compressed_perception.backends.base import SessionInfo
 from ad_compressed_perception.core.errors import BackendError
 
-
 _FLOATS = ("fp32", "fp16", "bf16", "fp64")
 
 

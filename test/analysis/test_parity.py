@@ -311,6 +311,15 @@ def test_raw_outputs_of_another_shape_are_wrong() -> None:
     assert (status, reasons) == ("wrong", ["its outputs have other names or shapes"])
 
 
+def test_a_few_objects_decide_nothing() -> None:
+    """Four of a whole drive that agree could be those that any detector finds."""
+    assert judged([boxes(0.0, 50.0)] * 2, [boxes(0.0, 50.0)] * 2) == (
+        "undecided",
+        ["the reference finds only 4 objects on these frames that could agree"],
+    )
+    assert judged([boxes(0.0, 50.0)] * 3, [boxes(0.0, 50.0)] * 3) == ("ok", [])
+
+
 def test_a_rare_label_is_not_hidden_by_frequent_ones() -> None:
     """5 persons lost beside 600 cars leave F1 at 0.996."""
     frames = [boxes(*range(0, 1200, 10)) for _ in range(5)]
