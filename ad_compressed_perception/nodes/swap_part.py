@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,6 +45,9 @@ from ad_compressed_perception.serving.swap import Attempt, Kind, Steps, SwapRepo
 
 _SILENT_S, _FRAMES_S = 1.0, 5.0
 
+_FREED_S = 2.0
+"""After a model was closed: a run that was under way ends after it, and runtimes free in their own threads."""
+
 
 class SwapPart(NodePart):
     """The exchange of the primary; requests wait for it without holding up the node's executor."""
@@ -56,6 +61,7 @@ class SwapPart(NodePart):
         self._recent, self._of_standby = RecentFrames(), RecentFrames()
         self._waiting: list[Waiting] = []
         self._is_adopting = False
+        self._release_s = math.inf
         self._to_adopt: SwapReport | None = None
         self._topic = SwapTopic(node)
         # Of their own, so that a request that waits holds up no other callback.
@@ -68,7 +74,7 @@ class SwapPart(NodePart):
 
     def configure(self) -> None:
         """Let the parameters name what runs."""
-        self._swaps = Swaps(self._host.models, release_freed_memory)
+        self._swaps = Swaps(self._host.models, self._note_closed)
         self._keep_frames()
         self._name_what_runs()
 
@@ -98,8 +104,16 @@ class SwapPart(NodePart):
         self._recent.add(answered)
         self._topic.note_answer(answer.identity, self._host.unanswered)
 
+    def _note_closed(self) -> None:
+        """Give back the memory of a model that was closed; once more when its runtime has freed the rest."""
+        release_freed_memory()
+        self._release_s = monotonic() + _FREED_S
+
     def watch(self, now_s: float) -> None:
         """Wake the executor for an exchange that is done: some wait until something happens."""
+        if now_s >= self._release_s:
+            self._release_s = math.inf
+            release_freed_memory()
         if self._swaps is not None and self._swaps.has_done:
             self._wake()
 
