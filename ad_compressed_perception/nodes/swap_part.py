@@ -46,7 +46,7 @@ from ad_compressed_perception.serving.swap import Attempt, Kind, Steps, SwapRepo
 _SILENT_S, _FRAMES_S = 1.0, 5.0
 
 _FREED_S = 2.0
-"""After a model was closed: a run that was under way ends after it, and runtimes free in their own threads."""
+"""After a model was closed: a run that was under way ends then, and runtimes free in their own threads."""
 
 
 class SwapPart(NodePart):
