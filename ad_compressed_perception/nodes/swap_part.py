@@ -105,7 +105,7 @@ class SwapPart(NodePart):
         self._topic.note_answer(answer.identity, self._host.unanswered)
 
     def _note_closed(self) -> None:
-        """Give back the memory of a model that was closed; once more when its runtime has freed the rest."""
+        """Release the memory of a model that was closed; once more when its runtime has freed the rest."""
         release_freed_memory()
         self._release_s = monotonic() + _FREED_S
 
